@@ -1,7 +1,6 @@
-"""Payments of invoices, with their refunds and disputes: fetch, store, audit, alert.
+"""Payments of invoices, with their refunds and disputes: fetch, store, audit, alert."""
 
-An invoice and a charge name each other through Stripe's invoice payments alone. Callers hold the customer's lock.
-"""
+# An invoice and a charge name each other through Stripe's invoice payments alone. Callers hold the customer's lock.
 
 from contextlib import suppress
 from typing import Any
@@ -79,11 +78,7 @@ def alert_unknown(charge_id: str) -> None:
 
 
 def store_payments(customer: Customer, invoice: stripe.Invoice) -> None:
-    """Store an invoice's charges and disputes, then audit and report what has changed; the invoice is stored already.
-
-    Raises:
-        BillingUnavailable: Stripe cannot be reached.
-    """
+    """Store the charges and disputes of a stored invoice, then audit and report what has changed."""
     blocked = False
     for payment in invoice.payments.data if invoice.payments else ():
         intent = payment.payment.payment_intent

@@ -1,7 +1,4 @@
-"""All requests to Stripe.
-
-No other module calls Stripe, and dj-stripe does not get the key.
-"""
+"""All requests to Stripe; no other module calls Stripe, and dj-stripe does not get the key."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -42,11 +39,9 @@ def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
 
 
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
-    """Create a user's customer at Stripe.
-
-    Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of an
-    earlier customer that Stripe does not know any more.
-    """
+    """Create a user's customer at Stripe."""
+    # Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of
+    # an earlier customer that Stripe does not know any more.
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
     with translate_errors():
         return client().v1.customers.create(
@@ -228,13 +223,8 @@ def cancel_now(subscription_id: str) -> None:
 
 
 def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
-    """Change to another price at once and charge the difference.
-
-    Without the payment nothing changes, and the change waits for the payment, for a day at most.
-
-    Returns:
-        Whether the difference is paid.
-    """
+    """Change to another price at once, charge the difference, and return whether it is paid."""
+    # Without the payment nothing changes, and the change waits for the payment, for a day at most.
     with translate_errors():
         changed = client().v1.subscriptions.update(
             subscription_id,
@@ -248,10 +238,7 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price when the paid period ends, at `ends_at`.
-
-    Discounts, quantity and trial stay.
-    """
+    """Change to another price at `ends_at`, the period's end; discounts, quantity and trial stay."""
     with translate_errors():
         schedules = client().v1.subscription_schedules
         if subscription.schedule:
@@ -303,10 +290,7 @@ def create_product(*, tier: str, name: str) -> str:
 
 
 def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
-    """Create a monthly price in USD and return its id.
-
-    The price takes the lookup key over from the price that has it.
-    """
+    """Create a monthly price in USD, which takes over the lookup key, and return its id."""
     with translate_errors():
         return (
             client()

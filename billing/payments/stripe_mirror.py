@@ -1,8 +1,7 @@
-"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020).
+"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020)."""
 
-The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
-objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
-"""
+# The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
+# objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,10 +50,7 @@ class MirrorChange:
 
 
 def in_current_mode(path: str = "") -> Q:
-    """Return a filter for rows of the key's mode, live or test.
-
-    `path` is the lookup path to the row with the mode, as in `customer__`.
-    """
+    """Return a filter for rows of the key's mode, live or test, at a lookup path like `customer__`."""
     # Subscriptions of the test mode grant nothing under a live key. Without a key the mode is unknown: all rows count.
     return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 

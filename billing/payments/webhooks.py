@@ -1,7 +1,6 @@
-"""Stripe's events: verify the signature, skip repetitions, synchronise.
+"""Stripe's events: verify the signature, skip repetitions, synchronise."""
 
-dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
-"""
+# dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
 
 import time
 from collections.abc import Mapping
@@ -42,11 +41,10 @@ HANDLED_EVENT_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """The fields of an event that billing trusts: which customer may have changed.
+    """The fields of an event that billing trusts: which customer may have changed."""
 
-    `customer_id` is empty for an object without a customer; `invoice_id` is set for an event about an invoice.
-    `charge_id` is set for an event about a charge, a refund or a dispute; Stripe is then asked for the customer.
-    """
+    # `customer_id` is empty for an object without a customer. `charge_id` is set for an event about a charge, a
+    # refund or a dispute; Stripe is then asked for the customer.
 
     id: str
     kind: str
@@ -78,11 +76,10 @@ def parse(payload: bytes, signature: str) -> StripeEvent:
 def handle(event: StripeEvent) -> None:
     """Synchronise an event's customer, once per event.
 
-    Several events of one customer wait for one another.
-
     Raises:
         BillingUnavailable: Stripe cannot be reached. Nothing is stored then, and Stripe repeats the event.
     """
+    # Several events of one customer wait for one another.
     if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
     if event.charge_id is not None:

@@ -1,7 +1,6 @@
-"""What subscriptions, invoices, cards and disputes are in people's words, for staff.
+"""Subscriptions, invoices, cards and disputes in people's words, for staff."""
 
-Stripe's own words ("past_due", "uncollectible", "warning_needs_response") are for programs.
-"""
+# Stripe's own words ("past_due", "uncollectible", "warning_needs_response") are for programs.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -131,10 +130,7 @@ def describe_period(data: Data) -> str:
 
 
 def explain_invoice(data: Data, charges: Sequence[Data], disputed: Sequence[Data]) -> list[str]:
-    """Answer "why was I charged?" in sentences, what was charged first.
-
-    `charges` are the attempts to charge, the newest first, and `disputed` the disputes.
-    """
+    """Answer "why was I charged?" in sentences, what was charged first."""
     sentences = [_explain_payment(data, charges)]
     if refunded := data.get("amount_refunded", 0):
         whole = refunded >= data["amount_paid"]
