@@ -20,12 +20,10 @@ logger = logging.getLogger(__name__)
 
 
 def recover() -> None:
-    """Requeue orphaned chains; end those that keep crashing their workers.
-
-    A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later writes of
-    the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after an outage of
-    the database, during which no worker could renew its lease (`runs.outages`).
-    """
+    """Requeue orphaned chains; end those that keep crashing their workers."""
+    # A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later
+    # writes of the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after
+    # an outage of the database, during which no worker could renew its lease (`runs.outages`).
     orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return

@@ -1,7 +1,6 @@
-"""Execute a chain in a worker, step by step.
+"""Execute a chain in a worker, step by step."""
 
-Each step is saved at its end, so that another worker can go on.
-"""
+# Each step is saved at its end, so that another worker can go on.
 
 import asyncio
 import time
@@ -66,11 +65,7 @@ class ChainExecution:
 
 
 def run(run_id: UUID) -> None:
-    """Execute the next queued chain.
-
-    Args:
-        run_id: the chain of the worker's message.
-    """
+    """Execute the next queued chain."""
     # Returns when the chain has ended or its lease is lost.
     if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
@@ -94,11 +89,7 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
 
 
 async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
-    """Fence the log and load the chain, then make the chain cancellable.
-
-    Raises:
-        LeaseLost: another execution has claimed the chain meanwhile.
-    """
+    """Fence the log and load the chain, then make the chain cancellable."""
     # The recorder gets its attempt last: without one it is not cancelled half-way. The row is read after the recorder
     # is registered in this process, so that no cancellation is missed in between.
     recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
@@ -183,11 +174,7 @@ async def _handle_stop(chain: ChainExecution) -> None:
 
 
 async def _save_step(chain: ChainExecution, status: Status, error_code: str = "") -> None:
-    """Save the current step, if there is one.
-
-    Raises:
-        LeaseLost: another worker executes the chain now.
-    """
+    """Save the current step, if there is one."""
     position = chain.next_position
     if position > len(chain.run.steps):
         return

@@ -1,7 +1,6 @@
-"""Indexed code: a repository has files, a file has chunks, a chunk has vectors.
+"""Indexed code: a repository has files, a file has chunks, a chunk has vectors."""
 
-The database's own cascades delete the rows of a repository: a repository may have a hundred thousand of them.
-"""
+# The database's own cascades delete the rows of a repository: a repository may have a hundred thousand of them.
 
 import uuid
 

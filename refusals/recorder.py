@@ -1,9 +1,8 @@
-"""Counts of refused requests: kept in memory, and written once a second (docs/adr/0046).
+"""Counts of refused requests: kept in memory, and written once a second (docs/adr/0046)."""
 
-A refusal changes an entry of this process's memory and waits for nothing. One task a process writes the entries of a
-second with one statement, so that a flood of refused requests holds neither threads nor connections. Counts that find
-no room, or no database, are dropped; a metric counts them.
-"""
+# A refusal changes an entry of this process's memory and waits for nothing. One task a process writes the entries of
+# a second with one statement, so that a flood of refused requests holds neither threads nor connections. Counts that
+# find no room, or no database, are dropped; a metric counts them.
 
 import asyncio
 import logging
@@ -75,15 +74,7 @@ _is_scheduled = False
 
 
 def count(*, user_id: UUID, key_id: UUID | None, key_prefix: str, code: str, message: str) -> None:
-    """Count the current request as refused; return at once.
-
-    Args:
-        user_id: the owner of the credential.
-        key_id: the API key; None for a token.
-        key_prefix: the beginning of the key; empty for a token.
-        code: error code of the answer.
-        message: the sentence of the answer.
-    """
+    """Count the current request as refused; return at once."""
     minute, request_id = datetime.now(UTC).replace(second=0, microsecond=0), client_info.request_id()
     place = (user_id, key_id, code)
     with _lock:

@@ -28,14 +28,10 @@ ATTACHED_NODES = ("comment", "attribute", "decorator")  # nodes directly above a
 
 @dataclass(frozen=True, slots=True)
 class SourceChunk:
-    """A part of a file, as it is embedded and stored.
+    """A part of a file, as it is embedded and stored."""
 
-    Args:
-        symbol: qualified name, such as `Server.run`; empty outside of functions and classes.
-        signature: the definition's first lines, without its body.
-        start_line: counted from 1.
-        end_line: last line, included.
-    """
+    # `symbol`: qualified name, such as `Server.run`; empty outside of functions and classes. `start_line`: counted
+    # from 1. `end_line`: last line, included.
 
     content: str
     symbol: str
@@ -46,13 +42,9 @@ class SourceChunk:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A named node of the syntax tree, with its comments and decorators.
+    """A named node of the syntax tree, with its comments and decorators."""
 
-    Args:
-        start: offset in the source, in bytes.
-        end: offset behind the last byte.
-        depth: number of definitions around it.
-    """
+    # `start`: offset in the source, in bytes.
 
     symbol: str
     signature: str
@@ -76,12 +68,9 @@ class Span:
 
 
 class Chunker:
-    """Split files of one language.
+    """Split files of one language."""
 
-    Args:
-        language: a name of `GRAMMARS`, or TEXT.
-        window: maximum length of a chunk, in the embedding model's tokens.
-    """
+    # `window`: maximum length of a chunk, in the embedding model's tokens.
 
     def __init__(self, language: str, window: int) -> None:
         self._language, self._window = language, window

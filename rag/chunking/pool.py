@@ -27,11 +27,6 @@ logger = logging.getLogger(__name__)
 def chunk_file(language: str, window: int, content: str) -> list[SourceChunk]:
     """Split a file at its functions, classes and sections; as text if its grammar fails.
 
-    Args:
-        language: a name of `GRAMMARS`, or TEXT.
-        window: maximum length of a chunk, in the embedding model's tokens.
-        content: text of the file.
-
     Raises:
         RuntimeError, OSError: the worker process does not start.
     """

@@ -18,11 +18,7 @@ LONG_WORD = re.compile(r"([^\W_]{99})(?=[^\W_])")
 
 
 def text_splitter(max_tokens: int) -> TextSplitter:
-    """Return a splitter of text at paragraphs, sentences and words.
-
-    Args:
-        max_tokens: maximum length of a part.
-    """
+    """Return a splitter of text at paragraphs, sentences and words."""
     return _splitter(TextSplitter, (), max_tokens)
 
 

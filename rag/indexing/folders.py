@@ -1,8 +1,7 @@
-"""The files of a folder that git does not ignore.
+"""The files of a folder that git does not ignore."""
 
-`git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore applies
-the rules: a folder need not be a work tree, and the image has no git.
-"""
+# `git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore
+# applies the rules: a folder need not be a work tree, and the image has no git.
 
 import os
 import shutil

@@ -42,10 +42,8 @@ def channel(job_id: UUID) -> str:
 
 @transaction.atomic
 def create(repository: Repository, files: Sequence[SourceFile], growths: Sequence[int] | None = None) -> IndexJob:
-    """Create a job with the files to index, from `apply_skip_rules`: PostgreSQL stores no NUL.
-
-    `growths` holds the bytes by which each file may enlarge the repository; by default the files' sizes.
-    """
+    """Create a job with the files to index, from `apply_skip_rules`: PostgreSQL stores no NUL."""
+    # `growths` holds the bytes by which each file may enlarge the repository; by default the files' sizes.
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
     sized = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     Upload.objects.bulk_create(
@@ -119,10 +117,8 @@ def owner_id(job: IndexJob) -> UUID:
 
 @contextmanager
 def suspend_attempt(job: IndexJob) -> Iterator[None]:
-    """Discount the job's attempt while the block runs another owner's job.
-
-    If the other job kills the worker, this job does not lose an attempt.
-    """
+    """Discount the job's attempt while the block runs another owner's job."""
+    # If the other job kills the worker, this job does not lose an attempt.
     attempts = IndexJob.objects.filter(pk=job.pk)
     attempts.update(attempts=F("attempts") - 1)
     yield

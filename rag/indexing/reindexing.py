@@ -18,13 +18,11 @@ def reindex(
 ) -> None:
     """Embed a repository's chunks with the configured model, then switch searches to it.
 
-    Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded.
-
-    `checkpoint` is called before each request to the model, `on_write` after each write of vectors.
-
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: the repository stays on the old model.
     """
+    # Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded. `checkpoint`
+    # is called before each request to the model, `on_write` after each write of vectors.
     repository, old = job.repository, job.repository.model
     embedder = embeddings.current_embedder(retries=embeddings.BACKGROUND_RETRIES)
     vectors.ensure_index(embedder.model, settings.EMBEDDINGS_DIMENSION)

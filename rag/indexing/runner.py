@@ -1,9 +1,8 @@
-"""Run the jobs of a repository one after the other, with turns for other owners between.
+"""Run the jobs of a repository one after the other, with turns for other owners between."""
 
-The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection, so a
-job that is `running` without the lock has lost its worker, and the next holder continues the job: done files are
-marked, and a file that is indexed twice replaces itself.
-"""
+# The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection,
+# so a job that is `running` without the lock has lost its worker, and the next holder continues the job: done files
+# are marked, and a file that is indexed twice replaces itself.
 
 import logging
 import time
@@ -37,10 +36,8 @@ class InlineTimeout(Exception):
 
 
 def run(repository_id: int) -> None:
-    """Run all jobs of a repository, with turns for other owners between.
-
-    If another process holds the repository, that process runs the jobs, and this function returns at once.
-    """
+    """Run all jobs of a repository, with turns for other owners between."""
+    # If another process holds the repository, that process runs the jobs, and this function returns at once.
     while first := jobs.next_unfinished(repository_id):
         with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
             if not acquired:
@@ -98,11 +95,8 @@ def _run_until_over(repository_id: int, turn: Turn) -> None:
 
 
 def run_inline(job: IndexJob) -> bool:
-    """Run a job in this thread, unless another job holds or precedes it.
-
-    Returns:
-        Whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
-    """
+    """Run a job in this thread, unless another job holds or precedes it."""
+    # The result: whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
     deadline = time.monotonic() + INLINE_TIMEOUT_S
 
     with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
