@@ -116,14 +116,14 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        """Apply a function to each account that the staff member may change, and show the number of changes."""
+        # Apply a function to each account that the staff member may change, and show the number of changes.
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(
             request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
         )
 
     def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
-        """Apply a function to an account, and show an error if the account is the last superuser's."""
+        # Apply a function to an account, and show an error if the account is the last superuser's.
         try:
             return do(user)
         except LastSuperuser as e:
@@ -199,7 +199,7 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
-        """Delete an account as its owner can: with texts, logs, and the subscription at Stripe."""
+        # Delete an account as its owner can: with texts, logs, and the subscription at Stripe.
 
         def delete(user: User) -> bool:
             deleted = deletion.delete_account(user)

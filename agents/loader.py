@@ -84,7 +84,6 @@ def parse_file(path: Path) -> AgentFile:
 
 
 def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]]:
-    """Return the line of each key, and the values."""
     try:
         node = yaml.compose(head, Loader=yaml.SafeLoader)
         values = yaml.safe_load(head)

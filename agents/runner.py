@@ -87,7 +87,6 @@ class Completion:
         return events
 
     def _progress(self, block: Block) -> list[RunEvent]:
-        """Return `progress` events, each state once."""
         if self.texts:
             return []
         found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
@@ -105,7 +104,8 @@ class Completion:
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
     async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return tokens and cost of the finished answer; update metrics and alert operators."""
+        """Return tokens and cost of the finished answer."""
+        # Update metrics and alert operators.
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
         metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)

@@ -190,7 +190,7 @@ def _with_server_keys(requested: Target) -> list[Target]:
 
 
 def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
-    """Return the targets that the daily limits allow: all, or those without cost."""
+    # Return the targets that the daily limits allow: all, or those without cost.
     free_targets = [each for each in targets if not each.provider.billed_to_operator]
     if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets

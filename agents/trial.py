@@ -85,7 +85,8 @@ class Trial:
         self._task = _start_task(self._run())
 
     async def read(self, within_s: float) -> list[tuple[int, bytes]] | None:
-        """Return the next events with their positions; [] after a timeout, None at the end."""
+        """Return the next events with their positions."""
+        # [] after a timeout, None at the end.
         if self._ended:
             return None
         try:

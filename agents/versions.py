@@ -20,7 +20,9 @@ GAP = "…"
 
 
 class VersionConflict(Exception):
-    """The row was saved by another request since it was read; only staff meet this error."""
+    """The row was saved by another request since it was read."""
+
+    # Only staff meet this error.
 
     def __init__(self, latest: int) -> None:
         super().__init__(f"version {latest} was saved in the meantime")
@@ -96,7 +98,8 @@ def previous_version(version: Version) -> Version | None:
 
 
 def diff(old: Content, new: Content) -> Iterator[FieldChange]:
-    """Yield the changed fields in the newer state's order; new or removed fields are left out."""
+    """Yield the changed fields in the newer state's order."""
+    # New or removed fields are left out.
     for name, value in new.items():
         if name in old and old[name] != value:
             yield FieldChange(name, list(_diff_lines(_as_lines(old[name]), _as_lines(value))))

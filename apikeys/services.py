@@ -81,7 +81,7 @@ def create(
 
 
 def _check_daily_limit(user: User) -> None:
-    """Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day."""
+    # Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day.
     since = datetime.now(UTC) - DAY
     made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
     for oldest in made.values_list("created_at", flat=True)[MAX_KEYS_PER_DAY - 1 : MAX_KEYS_PER_DAY]:
@@ -90,7 +90,6 @@ def _check_daily_limit(user: User) -> None:
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    """Return the new key's scopes."""
     # Raise ScopeMissing if they exceed those of the parent.
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))

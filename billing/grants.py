@@ -74,7 +74,8 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> int:
-    """End all grants of a user and return how many there were; the tier that is paid for stays."""
+    """End all grants of a user and return how many there were."""
+    # The tier that is paid for stays.
     ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
     return ended
@@ -89,7 +90,8 @@ def set_tier(
     actor: User | None = None,
     reason: str = "Set by an operator.",
 ) -> None:
-    """Replace all grants of a user by one; the free tier leaves none; raise as `grant`."""
+    """Replace all grants of a user by one."""
+    # The free tier leaves none; raise as `grant`.
     _end_active_grants(user, actor, reason=reason)
     if tier == tiers.FREE:
         recalculate_tier(user, actor=actor)

@@ -187,7 +187,7 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
 
 
 def _warn_owner(user: User, usage: Usage) -> None:
-    """Mail the owner once per mark and month, however many requests reach it."""
+    # Mail the owner once per mark and month, however many requests reach it.
     due = max((mark for mark in MAIL_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
     if due <= usage.told_percent:
         return

@@ -80,7 +80,7 @@ def _explain_boundary(boundary: str) -> str:
 
 
 def _truncate(text: str, excess: int) -> tuple[str, int]:
-    """Remove so many bytes from the end, and some more for the note about it."""
+    # Remove so many bytes from the end, and some more for the note about it.
     encoded = text.encode()
     kept_bytes = max(0, len(encoded) - excess - len(_truncation_note(len(text))))
     kept = encoded[:kept_bytes].decode(errors="ignore")

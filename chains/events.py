@@ -89,7 +89,7 @@ def _parse_opening(stored: str) -> list[RunEvent]:
 
 
 def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """Return each step's text since its last start, and the finished steps."""
+    # Return each step's text since its last start, and the finished steps.
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

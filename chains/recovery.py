@@ -46,7 +46,7 @@ def _recover(run: Run) -> None:
 
 
 def _resend_lost_messages() -> None:
-    """Resend messages of waiting chains that the broker or a worker has lost."""
+    # Resend messages of waiting chains that the broker or a worker has lost.
     # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message looks like a waiting
     # one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
     # duplicates.

@@ -139,7 +139,6 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
 
 
 def _find_preset(chain: str | None) -> ChainPreset:
-    """Return a preset that can be run."""
     preset = presets.current().get(chain or "")
     missing = presets.missing_agents(preset) if preset else []
     if preset and not missing:
@@ -152,7 +151,6 @@ def _find_preset(chain: str | None) -> ChainPreset:
 
 @transaction.atomic
 def _requeue(run: Run) -> quota.Usage:
-    """Set a failed run to queued, once."""
     # An execution is reserved only if none is charged and the run is not exempt.
     now, activity = datetime.now(UTC), start_limits.lock_owner(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
@@ -170,7 +168,7 @@ def _requeue(run: Run) -> quota.Usage:
 
 
 def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
-    """Write the first events to the run's log, and enqueue the run."""
+    # Write the first events to the run's log, and enqueue the run.
     # The log has fewer events than `before` if it has expired or Valkey was down.
     lines = [*before, *map(encode, opening)]
     try:
@@ -183,7 +181,7 @@ def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[byt
 
 
 def _fail(run: Run, lines: list[bytes]) -> None:
-    """End the run as failed; if a worker has taken it after all, the worker goes on."""
+    # End the run as failed; if a worker has taken it after all, the worker goes on.
     error = ServiceUnavailable(QUEUE_UNAVAILABLE, retry_after=RETRY_AFTER_S)
     outcome = outcomes.Outcome(
         Status.FAILED,

@@ -107,7 +107,9 @@ class Chunk(_OfRepository):
 
 
 class Vector(_OfRepository):
-    """A chunk's embedding by one model; a chunk has two while its repository is reindexed."""
+    """A chunk's embedding by one model."""
+
+    # A chunk has two while its repository is reindexed.
 
     chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     model = models.CharField(max_length=128)

@@ -103,7 +103,7 @@ def open_repository(user: User, name: str) -> Repository:
 
 
 def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
-    """Create a job with its files if the owner's limits allow both, else write nothing."""
+    # Create a job with its files if the owner's limits allow both, else write nothing.
     model = embeddings.current_embedder().model
     found = Repository.objects.filter(user=user, name=paths.clean_name(name)).first()
     if found:
@@ -196,11 +196,7 @@ def delete_repository(*, user: User, repository: str) -> None:
 
 
 def get_job(*, user: User, job_id: UUID) -> IndexJob:
-    """Return a job of the user.
-
-    Raises:
-        NotFound: there is no such job, or it is another user's.
-    """
+    """Return a job of the user, or raise NotFound."""
     found = IndexJob.objects.select_related("repository").filter(pk=job_id, repository__user=user).first()
     if found is None:
         raise NotFound("There is no such job.")
@@ -241,7 +237,7 @@ def _summarize_one(repository: Repository, rows: list[Any]) -> RepositorySummary
 
 
 def _by_name(user: User, name: str) -> QuerySet[Repository]:
-    """Return the user's repositories of that name; none for an invalid name."""
+    # Return the user's repositories of that name; none for an invalid name.
     try:
         return Repository.objects.filter(user=user, name=paths.clean_name(name))
     except ValueError:

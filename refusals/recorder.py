@@ -92,7 +92,7 @@ def count(*, user_id: UUID, key_id: UUID | None, key_prefix: str, code: str, mes
 
 
 def _has_room(place: Place, minute: datetime) -> bool:
-    """Return whether this minute may have a row for the place; the lock is held."""
+    # Return whether this minute may have a row for the place; the lock is held.
     global _minute, _row_count
     if minute != _minute:
         _minute, _row_count = minute, 0
@@ -108,7 +108,7 @@ def _has_room(place: Place, minute: datetime) -> bool:
 
 
 def _schedule_write() -> None:
-    """Start the task that writes each second, unless it runs; the lock is held."""
+    # Start the task that writes each second, unless it runs; the lock is held.
     global _writing, _is_scheduled
     if _is_scheduled and _writing is not None and not _writing.done():
         return
@@ -132,7 +132,6 @@ async def write_at_exit() -> None:
 
 
 async def _write_each_second() -> None:
-    """Write counts until a second brings none."""
     global _is_scheduled
     while True:
         await asyncio.sleep(WRITE_INTERVAL_S)
@@ -151,7 +150,7 @@ def _take() -> list[Entry]:
 
 
 def _write(entries: list[Entry]) -> None:
-    """Write rows; any error drops them, since no request waits for them."""
+    # Write rows; any error drops them, since no request waits for them.
     for start in range(0, len(entries), ROWS_PER_STATEMENT):
         rows = entries[start : start + ROWS_PER_STATEMENT]
         try:
@@ -167,7 +166,6 @@ def _parameters(rows: list[Entry]) -> dict[str, list[Any]]:
 
 
 def _storable(text: str) -> str:
-    """Return a text that PostgreSQL can store in the column."""
     return text.replace("\0", "").encode(errors="replace").decode()[:MAX_MESSAGE_CHARACTERS]
 
 

@@ -16,14 +16,16 @@ DAY_S = 24 * 3600
 
 
 def send(kind: str, message: str, **facts: Any) -> None:
-    """Alert the operators, even if the current transaction is rolled back; never raises."""
+    """Alert the operators, even if the current transaction is rolled back."""
+    # Never raises.
     logger.critical(message, alarm=kind, **facts)
     if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", MAIL_INTERVAL_S):
         _mail(kind, message)
 
 
 def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
-    """Alert the operators at most once a day per subject, in the log and by mail; never raises."""
+    """Alert the operators at most once a day per subject, in the log and by mail."""
+    # Never raises.
     if _is_first(f"alarm:{kind}:{subject}", DAY_S):
         logger.critical(message, alarm=kind, **facts)
         if settings.ALARM_EMAILS:

@@ -182,7 +182,7 @@ def _build_summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repeat_columns(row: dict[str, Any]) -> dict[str, str]:
-    """Return the digest that equal rows share, and the row for its summary."""
+    # Return the digest that equal rows share, and the row for its summary.
     # Without request id and user agent: a client can change both at each repetition.
     same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
     kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
@@ -263,7 +263,6 @@ def _origin_columns(source: ClientInfo) -> dict[str, str]:
 
 
 def _digest(*parts: str) -> str:
-    """Return the digest of a salt and texts."""
     # Without the salt, the texts cannot be guessed from the digest.
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -289,7 +288,7 @@ def _read_rows() -> Iterator[dict[str, Any]]:
 
 
 def _find_fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
-    """Return the fault of a row, given the number and the last hash of the rows before it; empty if intact."""
+    # Return the fault of a row, given the number and the last hash of the rows before it; empty if intact.
     if row["id"] != before + 1:
         return f"rows {before + 1} to {row['id'] - 1} are missing"
     if row["previous_hash"] != head:

@@ -18,13 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 class ExportSlot:
-    """A user's slot for one export of a kind, across all processes; it expires if its holder dies."""
+    """A user's slot for one export of a kind, across all processes."""
+
+    # It expires if its holder dies.
 
     def __init__(self, user_id: UUID, kind: str = ACCOUNT_EXPORT) -> None:
         self._key, self._holder = f"{kind}{user_id}", secrets.token_hex(8)
 
     def acquire(self) -> None:
-        """Acquire the slot or raise ExportUnderWay; without Valkey, exports are not limited."""
+        """Acquire the slot or raise ExportUnderWay."""
+        # Without Valkey, exports are not limited.
         try:
             acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
         except redis.RedisError:

@@ -32,7 +32,6 @@ CLOCK_SKEW_S = 60  # between nodes: a token may come from a node whose clock is 
 
 @lru_cache
 def _keys() -> dict[str, str]:
-    """Return secrets by `kid`, the signing one first."""
     derived = hmac.new(settings.SECRET_KEY.encode(), b"lunaos.jwt", hashlib.sha256).hexdigest()
     return settings.JWT_KEYS or {"default": derived}
 
@@ -58,7 +57,8 @@ class SessionToken(AccessToken):
 
 
 def issue(user: User) -> str:
-    """Return a new token; its tier is for display only, the tier in the database decides."""
+    """Return a new token."""
+    # Its tier is for display only, the tier in the database decides.
     token = SessionToken.for_user(user)
     token["email"] = user.email
     token["tier"] = user.tier
@@ -104,7 +104,6 @@ def delete_expired() -> None:
 
 @lru_cache(maxsize=4096)
 def _verify(raw: str) -> dict[str, Any]:
-    """Return the claims of a correctly signed token."""
     # Cached, because a signature stays valid; expiry and revocation are checked on every request.
     try:
         claims: dict[str, Any] = SessionToken(raw).payload  # type: ignore[arg-type]

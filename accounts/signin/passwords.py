@@ -103,7 +103,7 @@ def reset(*, token: str, password: str) -> bool:
 
 
 def _replace(user: User, password: str, action: Action) -> bool:
-    """Replace the password that `user` was read with; return False if it has changed since."""
+    # Replace the password that `user` was read with; return False if it has changed since.
     hashed = make_password(password)
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):

@@ -93,6 +93,6 @@ def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) ->
 
 
 def _changed_fields(message: Any) -> list[str]:
-    """Return the names of changed fields, from the change message of Django's admin."""
+    # Return the names of changed fields, from the change message of Django's admin.
     parts = message if isinstance(message, list) else []
     return sorted({name for part in parts for change in part.values() for name in change.get("fields", ())})

@@ -51,7 +51,7 @@ def format_cell(value: Any) -> str:
 def _read_batch(
     rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str], last: Sequence[Any]
 ) -> tuple[str, Sequence[Any]]:
-    """Return the rows after `last` as text, and the new last row; blocks."""
+    # Return the rows after `last` as text, and the new last row; blocks.
     found = rows.filter(_after(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
     with limits.within(limits.long()):
@@ -61,7 +61,7 @@ def _read_batch(
 
 
 def _after(order: Sequence[str], last: Sequence[Any]) -> Q:
-    """Return a filter for later rows, in a form that can use an index of the first column."""
+    # Return a filter for later rows, in a form that can use an index of the first column.
     name, operator = order[0].removeprefix("-"), "lt" if order[0].startswith("-") else "gt"
     later = Q((f"{name}__{operator}", last[0]))
     if len(order) == 1:

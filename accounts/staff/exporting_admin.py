@@ -30,7 +30,9 @@ PERMISSION = "accounts.export_lists"
 
 
 class CsvResponse(StreamingHttpResponse):
-    """CSV file that is produced while the client reads; it holds the export slot until it is closed."""
+    """CSV file that is produced while the client reads."""
+
+    # It holds the export slot until it is closed.
 
     def __init__(self, lines: AsyncIterator[str], name: str, slot: account_export.ExportSlot) -> None:
         self._slot = slot
@@ -106,7 +108,8 @@ class ExportableAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows with annotations that only the export needs; a hook for subclasses."""
+        """Return the rows with annotations that only the export needs."""
+        # A hook for subclasses.
         return rows
 
     def has_export_permission(self, request: HttpRequest) -> bool:

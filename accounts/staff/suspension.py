@@ -39,7 +39,8 @@ def stop_activity(user: User) -> None:
 
 @transaction.atomic
 def enable(user: User, *, actor: User) -> bool:
-    """Enable an account unless it is being deleted; its API keys are valid again, its sessions are not."""
+    """Enable an account unless it is being deleted."""
+    # Its API keys are valid again, its sessions are not.
     if not User.objects.filter(pk=user.pk, is_active=False, erasing_since=None).update(is_active=True):
         return False
     trail.record_on_commit(Action.ENABLED, actor=actor, subject=user)

@@ -1,4 +1,6 @@
-"""Language-model providers, their configuration and lookup; CONTRIBUTING.md says how to add one."""
+"""Language-model providers, their configuration and lookup."""
+
+# CONTRIBUTING.md says how to add one.
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -76,5 +78,6 @@ def first_configured(candidates: list[Provider], own: Container[str] = ()) -> Pr
 
 
 def default_provider(own: Container[str] = ()) -> Provider:
-    """Return the provider for requests that name none; `own` as for `first_configured`."""
+    """Return the provider for requests that name none."""
+    # `own` as for `first_configured`.
     return first_configured(all_providers(), own)

@@ -87,7 +87,8 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Resp
 
 
 async def close_response(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
-    """Close a response; after a complete answer, read the rest to use the connection again."""
+    """Close a response."""
+    # After a complete answer, read the rest to use the connection again.
     if complete:
         event_loop.create_background_task(_drain(response, pieces))
     else:
@@ -127,7 +128,7 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    """Return the client, and thus the connection pool, of a base URL and event loop."""
+    # Return the client, and thus the connection pool, of a base URL and event loop.
     # The client follows no redirects and stores no cookies, so nothing passes between users' requests.
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:
@@ -141,7 +142,7 @@ def _client(base_url: str) -> httpx2.AsyncClient:
 
 
 def _session() -> aiohttp.ClientSession:
-    """Return a session that sets `Attempt.sent` when a request has been sent."""
+    # Return a session that sets `Attempt.sent` when a request has been sent.
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())

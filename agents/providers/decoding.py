@@ -80,7 +80,7 @@ class Decoder:
         return block
 
     def _begin(self, raw: bytes) -> bytes:
-        """Detect by its first byte whether the answer is a stream; return the bytes to decode."""
+        # Detect by its first byte whether the answer is a stream; return the bytes to decode.
         start = b"" if self._is_body else raw.lstrip(LEADING_BYTES)[:1]
         self._is_body = self._is_body or (start != b"" and start in b"{[")
         self._body += b"" if self.error else raw
@@ -146,7 +146,7 @@ class Decoder:
         block.queued = block.queued or (event.name == sse.PING and not self.reply.has_delta)
 
     def _read_bare(self, found: object) -> None:
-        """Read a line without a field name: an error from servers that omit it, or nothing."""
+        # Read a line without a field name: an error from servers that omit it, or nothing.
         error = failures.find_error(found, []) if isinstance(found, dict) else None
         if error is None:
             self._ignore()
@@ -154,7 +154,7 @@ class Decoder:
             self._fail(failures.error_in_stream(self._provider, error, self._headers))
 
     def _read_body(self, block: Block) -> None:
-        """Read a JSON body sent in place of a stream: one object, or a list of chunks."""
+        # Read a JSON body sent in place of a stream: one object, or a list of chunks.
         self.reply.objects += 1
         try:
             found = parse(bytes(self._body.strip(LEADING_BYTES)).partition(b"\ndata:")[0])
@@ -167,7 +167,7 @@ class Decoder:
             self.reply.finish_reason = "stop"
 
     def _fail(self, error: LunaError) -> None:
-        """End the answer with an error; ignore an error after the finish reason."""
+        # End the answer with an error; ignore an error after the finish reason.
         if self.reply.finish_reason is None:
             self.error = error
         else:
@@ -199,7 +199,6 @@ class Decoder:
             self._ignore()
 
     def _read_choice(self, choice: Json, block: Block) -> str | None:
-        """Read a choice; return its finish reason, if it has one."""
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
         reason = choice.get("finish_reason")
@@ -208,7 +207,7 @@ class Decoder:
         return replace_lone_surrogates(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Json) -> Json | None:
-        """Return the choice's delta, or in its place a message or a text."""
+        # Return the choice's delta, or in its place a message or a text.
         # A message after deltas repeats them, so its text is ignored.
         if isinstance(delta := choice.get("delta"), dict):
             self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))
@@ -231,7 +230,7 @@ class Decoder:
         self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOL_FIELDS)
 
     def _add_text(self, text: str, block: Block) -> None:
-        """Append text to the block; leading white space waits for other text."""
+        # Append text to the block; leading white space waits for other text.
         if not self.reply.has_text:
             text, self._blank = self._blank + text, ""
             if not text.strip():
@@ -242,7 +241,7 @@ class Decoder:
             block.texts.append(text)
 
     def _count(self, found: Json, choices: list[Json]) -> bool:
-        """Add reported tokens; return whether a count above zero was reported."""
+        # Add reported tokens; return whether a count above zero was reported.
         groq = found.get("x_groq")
         places = (*choices, groq if isinstance(groq, dict) else {}, found)  # Moonshot reports them in the choice
         reports = [usage.parse_usage(place["usage"]) for place in places if place.get("usage")]
@@ -252,7 +251,7 @@ class Decoder:
 
 
 def _plain_chunk_text(found: Json) -> str:
-    """Return the text of a chunk that holds text alone, as nearly all do; else ""."""
+    # Return the text of a chunk that holds text alone, as nearly all do; else "".
     # The full decoding costs four times as much.
     choices = found.get("choices")
     if type(choices) is not list or len(choices) != 1 or not UNCOMMON_FIELDS.isdisjoint(found):

@@ -154,7 +154,7 @@ def find_error(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -
 
 
 def _looks_like_error(found: Mapping[str, Any]) -> bool:
-    """Return whether an object has a message, and a code or type of an error."""
+    # Return whether an object has a message, and a code or type of an error.
     if not any(found.get(name) for name in MESSAGE_FIELDS):
         return False
     codes = [found.get(name) for name in ("code", "error_code", "status_code", "status")]
@@ -249,7 +249,7 @@ def _refused(provider: Provider, details: ErrorDetails, model: str, quoted: str)
 
 
 def _quote(provider: Provider, details: ErrorDetails) -> str:
-    """Return the provider's own words for runs on a user's key; else ""."""
+    # Return the provider's own words for runs on a user's key; else "".
     words = redact(details.message or details.words) if provider.own_key else ""
     return f" It says: {words}" if words else ""
 
@@ -275,7 +275,7 @@ def parse_error(error: object, status: int | None = None) -> ErrorDetails:
 
 
 def _unwrap(error: object) -> object:
-    """Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`."""
+    # Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`.
     for _ in range(4):
         if isinstance(error, list) and error:
             error = error[0]

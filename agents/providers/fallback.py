@@ -78,7 +78,7 @@ async def _stream_with_retries(
 
 
 async def _stream_in_span(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Trace a request as its own span, with token counts and without any text."""
+    # Trace a request as its own span, with token counts and without any text.
     target, counts = attempt.target, attempt.reply.counts
     asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
     asked["gen_ai.request.model"] = target.model

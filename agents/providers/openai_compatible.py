@@ -24,7 +24,9 @@ MAX_TURN_S = 0.01  # after which other streams of the event loop get their turn
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Messages (`{"role", "content"}`) and parameters of a request; `max_tokens` limits the answer."""
+    """Messages (`{"role", "content"}`) and parameters of a request."""
+
+    # `max_tokens` limits the answer.
 
     messages: list[dict[str, str]]
     temperature: float
@@ -68,7 +70,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
 async def _blocks(
     pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
 ) -> AsyncGenerator[Block, None]:
-    """Yield blocks until the answer ends; a complete answer cannot fail any more."""
+    # Yield blocks until the answer ends; a complete answer cannot fail any more.
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
     turn = clock()
@@ -98,7 +100,7 @@ async def _blocks(
 
 
 async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
-    """Send the request, and send it again without a parameter that the model rejects."""
+    # Send the request, and send it again without a parameter that the model rejects.
     base_url, model = attempt.target.provider.base_url, attempt.target.model
     names = parameter_support.unsupported_parameters(base_url, model)
     while True:
@@ -132,7 +134,6 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 
 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
-    """Translate a connection error before or within an answer."""
     provider = attempt.target.provider
     if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
         return failures.unreachable(provider)

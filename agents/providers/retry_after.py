@@ -35,7 +35,7 @@ def stated_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until the exhausted limit resets; else until the latest reset."""
+    # Return the seconds until the exhausted limit resets; else until the latest reset.
     resets = {name: value for name, value in headers.items() if name.lower().startswith(RESETS) and "reset" in name}
     used_up = {name: value for name, value in resets.items() if headers.get(name.replace("reset", "remaining")) == "0"}
     waits = [wait for value in (used_up or resets).values() if (wait := _seconds(value)) is not None]
@@ -43,7 +43,7 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: str) -> float | None:
-    """Parse seconds, a duration, Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date."""
+    # Parse seconds, a duration, Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date.
     value = value.strip()[:MAX_HEADER_CHARACTERS]
     if (number := _number(value)) is not None:
         return _from_epoch(number)

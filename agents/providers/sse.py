@@ -25,7 +25,9 @@ class SseEvent(NamedTuple):  # a dataclass takes three times as long to create
 
 
 class LineSplitter:
-    """Splits bytes at LF, CRLF or CR; a longer line than `max_line_bytes` sets `overflowed` and ends it."""
+    """Splits bytes at LF, CRLF or CR."""
+
+    # A longer line than `max_line_bytes` sets `overflowed` and ends it.
 
     def __init__(self, max_line_bytes: int) -> None:
         self.overflowed = False
@@ -62,7 +64,6 @@ class LineSplitter:
         return end
 
     def _bounded(self, lines: list[bytes]) -> list[bytes]:
-        """Return the lines before the first that is too long."""
         fitting = list(takewhile(lambda line: len(line) <= self._max_line_bytes, lines))
         self.overflowed = len(fitting) < len(lines) or len(self._held) > self._max_line_bytes
         if self.overflowed:

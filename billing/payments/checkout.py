@@ -63,7 +63,8 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
 
 
 def sync_session(session_id: str) -> None:
-    """Synchronise the customer of a complete checkout session; ignore unknown and malformed ids."""
+    """Synchronise the customer of a complete checkout session."""
+    # Ignore unknown and malformed ids.
     # The page after checkout calls this, since it may load before Stripe's event arrives.
     if not SESSION_ID.fullmatch(session_id):
         return
@@ -79,7 +80,7 @@ def sync_session(session_id: str) -> None:
 
 @contextmanager
 def _reject_deleted_account(user: User) -> Iterator[None]:
-    """Raise TokenInvalid where the block fails since the account was deleted."""
+    # Raise TokenInvalid where the block fails since the account was deleted.
     try:
         yield
     except (IntegrityError, NoSubscription) as e:
@@ -112,7 +113,7 @@ def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Che
 
 
 def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
-    """Expire all open pages except one for this price, which is returned."""
+    # Expire all open pages except one for this price, which is returned.
     usable = None
     for session in stripe_client.list_open_checkouts(customer.id):
         if (

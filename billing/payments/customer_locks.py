@@ -46,7 +46,7 @@ def locked(subject: str) -> Iterator[None]:
 
 @contextmanager
 def _translate_lock_timeout(short_wait: bool) -> Iterator[None]:
-    """Report a lock time-out in a user's request as a conflict, not as an outage."""
+    # Report a lock time-out in a user's request as a conflict, not as an outage.
     try:
         yield
     except OperationalError as e:

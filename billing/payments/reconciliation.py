@@ -25,7 +25,9 @@ MAX_INVOICES = 100  # whose payments are fetched at once, where no event has bro
 
 @dataclass(frozen=True, slots=True)
 class CustomerMismatch:
-    """A customer whose stored subscriptions differed from Stripe's; statuses by subscription id."""
+    """A customer whose stored subscriptions differed from Stripe's."""
+
+    # Statuses by subscription id.
 
     customer_id: str
     before: dict[str, str]
@@ -74,7 +76,7 @@ def reconcile_payments() -> Iterator[PaymentMismatch]:
 
 
 def _list_changed_refunds(now: datetime) -> set[str]:
-    """Return the charges of refunds that are not stored, or with another status."""
+    # Return the charges of refunds that are not stored, or with another status.
     found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for refund in stripe_client.list_refunds_since(now - REFUND_WINDOW):
         if refund.charge:
@@ -85,7 +87,7 @@ def _list_changed_refunds(now: datetime) -> set[str]:
 
 
 def _list_changed_disputes(now: datetime) -> set[str]:
-    """Return the charges of disputes that are not stored, or with another status."""
+    # Return the charges of disputes that are not stored, or with another status.
     found = {each.id: each for each in stripe_client.list_disputes_since(now - DISPUTE_WINDOW)}
     known = dict(Dispute.objects.filter(id__in=found).values_list("id", "stripe_data__status"))
     return {stripe_client.id_of(each.charge) for id_, each in found.items() if known.get(id_) != each.status}
@@ -102,7 +104,7 @@ def _repair_payment(id_: str, customer_id: str, **about: str) -> PaymentMismatch
 
 
 def _differs(customer: Customer, found: list[SubscriptionData]) -> bool:
-    """Return whether a customer's subscriptions differ from the stored ones."""
+    # Return whether a customer's subscriptions differ from the stored ones.
     # A deleted user's subscriptions differ only while one is still live.
     if customer.subscriber_id is None:
         return _any_live(found)

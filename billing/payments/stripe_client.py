@@ -1,4 +1,6 @@
-"""All requests to Stripe; no other module calls Stripe, and dj-stripe does not get the key."""
+"""All requests to Stripe."""
+
+# No other module calls Stripe, and dj-stripe does not get the key.
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -121,7 +123,8 @@ def list_disputes(charge_id: str) -> list[stripe.Dispute]:
 
 
 def list_invoice_ids(payment_intent_id: str) -> list[str]:
-    """List the ids of the invoices that a payment pays; a charge itself does not name them."""
+    """List the ids of the invoices that a payment pays."""
+    # A charge itself does not name them.
     with translate_errors():
         found = client().v1.invoice_payments.list(
             {"payment": {"type": "payment_intent", "payment_intent": payment_intent_id}, "limit": MAX_PAGE_SIZE}
@@ -238,7 +241,8 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price at `ends_at`, the period's end; discounts, quantity and trial stay."""
+    """Change to another price at `ends_at`, the period's end."""
+    # Discounts, quantity and trial stay.
     with translate_errors():
         schedules = client().v1.subscription_schedules
         if subscription.schedule:
@@ -332,7 +336,7 @@ def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) ->
 
 
 def _copy_discounts_and_taxes(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
-    """Copy discounts and tax rates, which Stripe would replace by the customer's."""
+    # Copy discounts and tax rates, which Stripe would replace by the customer's.
     if earlier.discounts:
         kinds = ("discount", "coupon", "promotion_code")
         given = [{kind: each[kind] for kind in kinds if each[kind]} for each in earlier.discounts]

@@ -99,7 +99,8 @@ def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -
 
 
 def store_charge(customer: Customer, invoice_id: str, found: stripe.Charge) -> MirrorChange:
-    """Store a charge of an invoice, with its card and refunds; no card of a deleted user."""
+    """Store a charge of an invoice, with its card and refunds."""
+    # No card of a deleted user.
     before = _stored_data(Charge, found.id)
     now = _pick(found.to_dict(), CHARGE_FIELDS)
     now |= {"payment_intent": id_of(found.payment_intent) if found.payment_intent else None}
@@ -178,7 +179,7 @@ def _stored_data(model: type[Charge] | type[Dispute], id_: str) -> dict[str, Any
 
 
 def _card(charge: stripe.Charge) -> dict[str, Any] | None:
-    """Return brand and last four digits of a charge's card; for another method its kind."""
+    # Return brand and last four digits of a charge's card; for another method its kind.
     details = (charge.payment_method_details or stripe.StripeObject()).to_dict()
     if card := details.get("card"):
         return _pick(card, ("brand", "last4"))

@@ -23,7 +23,9 @@ INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel
 
 @dataclass(frozen=True, slots=True)
 class TierChange:
-    """A change of tier; `effective_at` is None for one that counts at once or with the payment."""
+    """A change of tier."""
+
+    # `effective_at` is None for one that counts at once or with the payment.
 
     tier: str
     effective_at: datetime | None
@@ -100,7 +102,7 @@ def open_portal(user: User) -> str:
 
 
 def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """Apply a change of tier at Stripe and return when it counts, None for at once."""
+    # Apply a change of tier at Stripe and return when it counts, None for at once.
     if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
         _release_schedule(at_stripe)
         at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
@@ -164,7 +166,7 @@ def _find_tier_item(subscription: stripe.Subscription) -> str:
 
 
 def _describe_cancellation(last: Subscription | None) -> Cancellation:
-    """Describe the end of the last subscription; None if all have ended at once, since none was ever paid."""
+    # Describe the end of the last subscription; None if all have ended at once, since none was ever paid.
     if last is None:
         return Cancellation(datetime.now(UTC), "The subscription has ended. It was never paid.")
     if last.is_paid:
@@ -202,7 +204,7 @@ def _list_live(customer: Customer) -> list[stripe.Subscription]:
 
 
 def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
-    """Cancel a subscription at its period's end, or at once if never paid for."""
+    # Cancel a subscription at its period's end, or at once if never paid for.
     if subscription.status == INCOMPLETE:
         stripe_client.cancel_now(subscription.id)
         return

@@ -92,7 +92,7 @@ def _retrieve_invoices(invoice_id: str | None, charge_id: str | None) -> list[st
 def _store_invoices(
     customer: Customer, found: list[stripe.Subscription], invoices: Iterable[stripe.Invoice]
 ) -> list[MirrorChange]:
-    """Store invoices and their payments, and return the changes of the invoices."""
+    # Store invoices and their payments, and return the changes of the invoices.
     changes = []
     for invoice in invoices:
         changes.append(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)))
@@ -101,7 +101,7 @@ def _store_invoices(
 
 
 def _get_or_store_customer(customer_id: str) -> Customer | None:
-    """Return the customer's row, created if Stripe's metadata name a user of ours."""
+    # Return the customer's row, created if Stripe's metadata name a user of ours.
     row = Customer.objects.select_related("subscriber").filter(id=customer_id).first()
     if row:
         return row

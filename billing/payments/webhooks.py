@@ -74,11 +74,7 @@ def parse(payload: bytes, signature: str) -> StripeEvent:
 
 
 def handle(event: StripeEvent) -> None:
-    """Synchronise an event's customer, once per event.
-
-    Raises:
-        BillingUnavailable: Stripe cannot be reached. Nothing is stored then, and Stripe repeats the event.
-    """
+    """Synchronise an event's customer, once per event; may raise BillingUnavailable."""
     # Several events of one customer wait for one another.
     if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
@@ -127,13 +123,13 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
 
 
 def _charge_id(about: Mapping[str, Any]) -> str | None:
-    """Return the id of the charge that an object is or refers to; empty for a refund without a charge."""
+    # Return the id of the charge that an object is or refers to; empty for a refund without a charge.
     if about["object"] == "charge":
         return str(about["id"])
     return str(about.get("charge") or "") if about["object"] in ("refund", "dispute") else None
 
 
 def _claim(event: StripeEvent) -> bool:
-    """Return whether this transaction handles the event, after waiting for others."""
+    # Return whether this transaction handles the event, after waiting for others.
     fields = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
     return WebhookEvent.objects.get_or_create(id=event.id, defaults=fields)[1]

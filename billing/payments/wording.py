@@ -77,7 +77,8 @@ def describe_dispute(dispute: Data) -> str:
 
 
 def describe_subscription(subscription: Subscription, now: datetime) -> str:
-    """Say what a subscription gives, and until when; one that is not paid does not claim to be."""
+    """Say what a subscription gives, and until when."""
+    # One that is not paid does not claim to be.
     end = format_day(subscription.period_end)
     ends = f", ends on {end}" if subscription.cancels else ""
     match subscription.status:
@@ -122,7 +123,8 @@ def invoice_state(data: Data, disputed: Iterable[Data] = ()) -> str:
 
 
 def describe_period(data: Data) -> str:
-    """Return the period that an invoice's lines are for; of an earlier release's row its own dates."""
+    """Return the period that an invoice's lines are for."""
+    # Of an earlier release's row its own dates.
     periods = [line["period"] for line in data.get("lines", ())]
     start = min((period["start"] for period in periods), default=data.get("period_start"))
     end = max((period["end"] for period in periods), default=data.get("period_end"))

@@ -65,11 +65,7 @@ class Pool:
 
 
 class WorkerProcess:
-    """A running `python -m rag.chunking.worker`.
-
-    Raises:
-        RuntimeError, OSError: the process does not start.
-    """
+    """A running `python -m rag.chunking.worker`, or raise RuntimeError or OSError."""
 
     def __init__(self) -> None:
         self._connection, worker_end = Pipe()

@@ -49,7 +49,7 @@ def _splitter(kind: Any, grammar: tuple[object, ...], max_tokens: int) -> Any:
 
 @cache
 def _load_tokenizer(path: str) -> str:
-    """Return a Hugging Face `tokenizer.json` without its truncation and padding."""
+    # Return a Hugging Face `tokenizer.json` without its truncation and padding.
     if not path:
         return ""
     # Truncation would hide that a text is too long.

@@ -40,7 +40,7 @@ def _receive(connection: Connection) -> bytes:
 
 
 def _handle(language: str, window: int, content: str, cpu_s: float) -> bytes:
-    """Return the chunks of a file as JSON; `null` if the chunker raises."""
+    # Return the chunks of a file as JSON; `null` if the chunker raises.
     # The kernel ends the process after `cpu_s`, even inside C code.
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:

@@ -61,7 +61,8 @@ class Rules:
         return Rules((*self.rules, *_read_rules(folder / IGNORE_FILE, folder)))
 
     def ignores(self, path: str) -> bool:
-        """Return whether a path is ignored; the caller does not descend into ignored folders."""
+        """Return whether a path is ignored."""
+        # The caller does not descend into ignored folders.
         meaning = (rule for rule in reversed(self.rules) if rule.matches(path[len(rule.folder) :]))
         return (last := next(meaning, None)) is not None and last.ignores
 
@@ -79,7 +80,7 @@ def rules_above(root: Path) -> Rules:
 
 
 def _read_rules(file: Path, folder: Path) -> Iterator[Rule]:
-    """Yield the valid rules of a file; none of a link, a pipe or a file that is too large."""
+    # Yield the valid rules of a file; none of a link, a pipe or a file that is too large.
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IGNORE_FILE_BYTES:

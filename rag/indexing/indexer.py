@@ -141,7 +141,7 @@ def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
-    """Report skipped and unchanged files and return the changed ones; skipped files leave the index."""
+    # Report skipped and unchanged files and return the changed ones; skipped files leave the index.
     progress, changed = Progress(), []
     known = store.digests_and_chunk_counts(repository, [file.path for file in batch])
     for file in batch:

@@ -1,4 +1,6 @@
-"""The states of an index job; every change is published to the job's event streams."""
+"""The states of an index job."""
+
+# Every change is published to the job's event streams.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -62,7 +64,8 @@ def mark_running(job: IndexJob) -> IndexJob:
 
 @transaction.atomic
 def record_progress(job: IndexJob, progress: Progress) -> None:
-    """Add progress to a job and delete its done uploads; a later attempt resumes there."""
+    """Add progress to a job and delete its done uploads."""
+    # A later attempt resumes there.
     if progress == Progress():
         return
     with suppress(IndexJob.DoesNotExist):
@@ -142,7 +145,7 @@ def _listed(skipped: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _update(job: IndexJob, **fields: object) -> IndexJob:
-    """Update a job, if its repository was not deleted meanwhile, and publish the change."""
+    # Update a job, if its repository was not deleted meanwhile, and publish the change.
     IndexJob.objects.filter(pk=job.pk).update(revision=F("revision") + 1, **fields)
     transaction.on_commit(lambda: _publish(job.pk))
     return job

@@ -68,7 +68,7 @@ class Turn:
         self._started_at += self._checked_at - started_at  # the others' time does not count
 
     def _schedule_next(self) -> None:
-        """Let the owner wait as long as this turn lasted, so that others get as much time."""
+        # Let the owner wait as long as this turn lasted, so that others get as much time.
         if len(_next_turn_at) >= MAX_REMEMBERED_OWNERS:
             _next_turn_at.clear()
         now = time.monotonic()

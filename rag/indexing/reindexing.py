@@ -37,7 +37,7 @@ def reindex(
 
 
 def _chunks_without_vector(repository: Repository, model: str) -> Iterator[list[tuple[int, str, SourceChunk]]]:
-    """Yield batches of id, path and chunk for chunks without a vector of the model."""
+    # Yield batches of id, path and chunk for chunks without a vector of the model.
     done = Vector.objects.filter(repository=repository, model=model).values("chunk_id")
     chunks = Chunk.objects.filter(repository=repository).exclude(pk__in=done).select_related("file").order_by("pk")
     last = 0

@@ -50,7 +50,7 @@ def run(repository_id: int) -> None:
 
 
 def _run_all(repository_id: int, turn: Turn) -> None:
-    """Run the jobs of a repository until none is left or the worker shuts down."""
+    # Run the jobs of a repository until none is left or the worker shuts down.
     while not stopping.is_requested() and (job := jobs.next_unfinished(repository_id)):
         try:
             _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
@@ -61,7 +61,7 @@ def _run_all(repository_id: int, turn: Turn) -> None:
 
 
 def _enqueue_unfinished(repository_id: int) -> None:
-    """Have another worker continue a repository; beat enqueues it later if the queue is unreachable."""
+    # Have another worker continue a repository; beat enqueues it later if the queue is unreachable.
     if jobs.next_unfinished(repository_id):
         with suppress(*queue.CONNECTION_ERRORS):
             queue.enqueue(repository_id)
@@ -75,7 +75,7 @@ def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
 
 
 def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
-    """Run another owner's jobs for one turn, while this thread's job `outer` waits."""
+    # Run another owner's jobs for one turn, while this thread's job `outer` waits.
     with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
         if acquired:
             with jobs.suspend_attempt(outer) if outer else nullcontext():
@@ -129,7 +129,7 @@ def _run_job(
     checkpoint: Callable[[], None] = lambda: None,
     on_write: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a job, or end a job that has no attempts left; the caller holds the repository's lock."""
+    # Run a job, or end a job that has no attempts left; the caller holds the repository's lock.
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
         jobs.mark_ended(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:

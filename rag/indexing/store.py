@@ -108,7 +108,7 @@ def recount_bytes(repository_id: int) -> None:
 
 
 def _add_bytes(repository: Repository, bytes_more: int) -> None:
-    """Add to the counter; call it last, since other writers of the repository wait from here."""
+    # Add to the counter; call it last, since other writers of the repository wait from here.
     if bytes_more:
         Repository.objects.filter(pk=repository.pk).update(bytes=F("bytes") + bytes_more)
 

@@ -78,7 +78,7 @@ class Embedder:
             return [self._embed_shortened(text) for text in truncated]
 
     def _embed_shortened(self, text: str) -> list[float]:
-        """Embed the longest half, quarter and so on of a text that the server accepts."""
+        # Embed the longest half, quarter and so on of a text that the server accepts.
         # The server may count other tokens than the configured tokenizer.
         while text:
             try:

@@ -45,7 +45,8 @@ class Grounding:
 
 
 def quote(repository: str, hits: Sequence[Hit], budget: int) -> Grounding:
-    """Quote the best passages that fit; a passage that is too long makes room for shorter ones."""
+    """Quote the best passages that fit."""
+    # A passage that is too long makes room for shorter ones.
     opening = OPENING.format(name=_break_chat_marks(json.dumps(repository)))
     room = budget * BYTES_PER_TOKEN - len(f"{opening}{CLOSING}".encode())
     quoted, sources = list[str](), list[dict[str, object]]()

@@ -100,7 +100,7 @@ def embed_query(embedder: Embedder, query: str) -> list[float]:
 def _candidates(
     repository: Repository, embedder: Embedder, query: str, vector: Sequence[float]
 ) -> list[tuple[Hit, float, float]]:
-    """Return chunks with a near vector or with rare words, each with similarity and word weight."""
+    # Return chunks with a near vector or with rare words, each with similarity and word weight.
     weights, rare = _weigh_words(repository, query)
     parameters: dict[str, list[str] | list[float] | str] = {
         "lexemes": [_quote_lexeme(repository, lexeme) for lexeme in weights],
@@ -116,7 +116,7 @@ def _candidates(
 
 
 def _weigh_words(repository: Repository, query: str) -> tuple[dict[str, float], list[str]]:
-    """Return the weights of the query's words, rarest first, and the words to find chunks by."""
+    # Return the weights of the query's words, rarest first, and the words to find chunks by.
     # The weight is BM25's inverse document frequency (Robertson and Zaragoza 2009, 3.1).
     with connection.cursor() as cursor:
         cursor.execute(LEXEMES, [words.searchable_text(query)])
