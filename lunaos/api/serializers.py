@@ -13,9 +13,7 @@ from lunaos.suggestions import MAX_SUGGESTED_CHARACTERS, find_nearest
 
 
 class RequestSerializer(serializers.Serializer[Any]):
-    """A JSON body: unknown members and values of another JSON type are refused."""
-
-    # Null means absent.
+    """A JSON body: unknown members and values of another JSON type are refused; null means absent."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
