@@ -19,7 +19,7 @@ from agents.providers.openai_compatible import Prompt
 from agents.providers.prices import Cost
 from agents.providers.reply import Attempt, Block
 from lunaos.errors import LunaError
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from runs import executors
 from runs.errors import OutputTooLong, RunInterrupted
 from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason

@@ -20,7 +20,7 @@ from accounts.models import User
 from billing import tasks, tiers
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from lunaos.infra.task_queue import enqueue
 
 WARN_FROM_PERCENT = 80

@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 from chains import queue
 from lunaos.infra import redis
 from lunaos.infra.database import OUTAGES
-from runs import leases, outages, outcomes
+from runs import outcomes
 from runs.models import Run, Status
+from runs.recovery import leases, outages
 
 LOST_AFTER_S = 5
 RESEND_INTERVAL_S = 300
@@ -23,7 +24,7 @@ def recover() -> None:
     """Requeue orphaned chains; end those that keep crashing their workers."""
     # A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later
     # writes of the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after
-    # an outage of the database, during which no worker could renew its lease (`runs.outages`).
+    # an outage of the database, during which no worker could renew its lease (`runs.recovery.outages`).
     orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return

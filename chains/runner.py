@@ -25,11 +25,12 @@ from chains import context, events, queue
 from lunaos.errors import LunaError
 from lunaos.event_lines import type_of
 from lunaos.infra import database, event_loop
-from runs import chain_steps, executors, leases, outcomes, texts
+from runs import chain_steps, executors, outcomes, texts
 from runs.eventlog import log
 from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
+from runs.recovery import leases
 
 # For saving a step: no worker can claim the chain while the database is away, and a lost step would be asked again.
 STEP_PATIENCE_S = 600.0

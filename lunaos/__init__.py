@@ -1,7 +1,8 @@
 """LunaOS: AI developer agents behind one REST API."""
 
 # tracing comes before any import of redis (see there).
-from lunaos.infra import gc_tuning, tracing  # noqa: F401
+from lunaos.infra import gc_tuning
+from lunaos.infra.observability import tracing  # noqa: F401
 
 gc_tuning.pause()  # until all apps are loaded
 

@@ -12,7 +12,8 @@ from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import lunaos.infra.task_queue.celery_transport  # noqa: F401 - puts its transport in the place of kombu's
-from lunaos.infra import lazy_imports, metrics
+from lunaos.infra import lazy_imports
+from lunaos.infra.observability import metrics
 from lunaos.infra.postgresql import limits
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")

@@ -9,7 +9,8 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from lunaos import beat_schedule, environment, safety
-from lunaos.infra import browser_policy, logs, tracing
+from lunaos.infra import browser_policy
+from lunaos.infra.observability import logs, tracing
 from lunaos.tuning import *
 
 environment.print_configuration_errors()
@@ -379,7 +380,7 @@ if 0 < len(METRICS_TOKEN) < 32:
 
 # -- Errors at Sentry --------------------------------------------------------------------------------------------------
 if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
-    from lunaos.infra import sentry
+    from lunaos.infra.observability import sentry
 
     try:
         sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))

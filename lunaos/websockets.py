@@ -12,7 +12,8 @@ from twisted.internet import reactor
 from lunaos.api import fallback_response, ratelimit
 from lunaos.api.exceptions import Forbidden, MethodNotAllowed
 from lunaos.errors import BadRequest, LunaError, RateLimited, ServiceUnavailable
-from lunaos.infra import event_loop, metrics
+from lunaos.infra import event_loop
+from lunaos.infra.observability import metrics
 
 ROUTE = "websocket"  # of refused handshakes, in the metrics
 # Clients only answer pings; the handshake counts too. A frame of six bytes costs the event loop as much as an event

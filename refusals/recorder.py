@@ -16,7 +16,8 @@ from uuid import UUID, uuid5
 
 from django.db import connection
 
-from lunaos.infra import client_info, database, event_loop, metrics
+from lunaos.infra import client_info, database, event_loop
+from lunaos.infra.observability import metrics
 from refusals.models import MAX_MESSAGE_CHARACTERS
 
 WRITE_INTERVAL_S = 1.0

@@ -23,7 +23,8 @@ from lunaos.api import backpressure, ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.api.request import get_api_request
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
-from lunaos.infra import client_info, database, metrics
+from lunaos.infra import client_info, database
+from lunaos.infra.observability import metrics
 from lunaos.infra.read_access import Access, Guard
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services

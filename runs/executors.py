@@ -15,11 +15,13 @@ from django.conf import settings
 
 from lunaos.errors import LunaError, ServiceUnavailable
 from lunaos.event_lines import encode
-from lunaos.infra import database, event_loop, pubsub, tracing
+from lunaos.infra import database, event_loop, pubsub
+from lunaos.infra.observability import tracing
 from lunaos.infra.redis import RedisError
-from runs import leases, liveness, outcomes, pending_outcomes, services, texts
+from runs import outcomes, services, texts
 from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.models import Run
+from runs.recovery import leases, liveness, pending_outcomes
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]
 

@@ -80,9 +80,7 @@ class Run(Figures):
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(help_text="The executor's last sign of life; while queued, when it was queued.")
-    executor = models.PositiveIntegerField(
-        null=True, help_text="The process that executes an agent's run (`runs.liveness`)."
-    )
+    executor = models.PositiveIntegerField(null=True, help_text="The process that executes an agent's run.")
     attempt = models.PositiveIntegerField(default=1, help_text="Executions so far; the highest one counts.")
     losses = models.PositiveSmallIntegerField(default=0, help_text="Executors that died since it was begun or resumed.")
     cancel_requested_at = models.DateTimeField(null=True)

@@ -16,9 +16,10 @@ from django.db import connection, transaction
 from billing import quota
 from lunaos.errors import LunaError
 from lunaos.event_lines import TERMINAL, encode, type_of
-from lunaos.infra import event_loop, metrics
+from lunaos.infra import event_loop
+from lunaos.infra.observability import metrics
 from lunaos.infra.redis import RedisError
-from runs import chain_steps, leases, outages, texts
+from runs import chain_steps, texts
 from runs.errors import RunInterrupted
 from runs.eventlog import log
 from runs.eventlog.recorder import RunEvent
@@ -26,6 +27,7 @@ from runs.metering import estimates, spending
 from runs.metering.estimates import Estimate
 from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
+from runs.recovery import leases, outages
 
 CANCELLED_EVENT: RunEvent = {"type": "cancelled"}
 # The input of a run that produced nothing serves only to find the fault, so little of it is kept, for few days.
@@ -82,7 +84,7 @@ FINISH = f"""
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    # `runs.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
+    # `runs.recovery.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
     code: str  # error code of the contract
     sentence: str  # the error message that the client got
     provider_status: int | None = None  # HTTP status of the provider's response; None without one
@@ -94,7 +96,7 @@ class Failure:
 class Outcome:
     """How a run ended, and whether its execution counts (CONTRACT, section 4)."""
 
-    # `runs.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
+    # `runs.recovery.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
     status: Status
     provider: str
     model: str

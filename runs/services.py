@@ -18,11 +18,12 @@ from billing import quota, tiers
 from lunaos.errors import NotFound
 from lunaos.event_lines import encode
 from lunaos.infra import redis, sql
-from runs import liveness, outcomes, texts
+from runs import outcomes, texts
 from runs.eventlog import capacity
 from runs.eventlog.recorder import Recorder, RunEvent
 from runs.metering import start_limits
 from runs.models import UNFINISHED, Charge, Run, Status
+from runs.recovery import liveness
 
 CANCEL_CHANNEL = "lunaos:cancel"
 

@@ -3,8 +3,9 @@
 from celery import shared_task
 from django.conf import settings
 
-from runs import outcomes, partitions, pending_outcomes, stats
+from runs import outcomes, partitions, stats
 from runs.metering import spending
+from runs.recovery import pending_outcomes
 
 
 @shared_task(name="runs.tasks.end_abandoned_runs")

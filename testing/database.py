@@ -37,6 +37,7 @@ def create(name: str) -> None:
     """Make a database with tables, catalogue and partitions, and connect to it."""
     template = f"{connection.settings_dict['NAME']}_template_{_hash()}"
     with _server() as cursor:
+        cursor.execute("SET lock_timeout = 0")  # migrations take longer than a request may wait
         cursor.execute("SELECT pg_advisory_lock(%s)", [TEMPLATE_LOCK])  # of the test processes the first makes it
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", [template])
         if cursor.fetchone() is None:

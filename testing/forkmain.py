@@ -27,7 +27,7 @@ MODULES = (
     *("celery.__main__", "celery.bin.celery", "celery.apps.worker", "celery.apps.beat"),
     *("celery.worker.worker", "celery.worker.strategy", "celery.concurrency.thread"),
 )
-PER_PROCESS = ("runs.liveness",)  # choose a number for their process while they are imported
+PER_PROCESS = ("runs.recovery.liveness",)  # choose a number for their process while they are imported
 READ_OUTSIDE_SETTINGS = ("OTEL_", "SENTRY_")  # by modules, while they are imported
 REPLACEABLE = {"DATABASES"}  # nothing keeps the value but `connections`, which a child makes anew
 

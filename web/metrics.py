@@ -11,7 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from lunaos import __version__
-from lunaos.infra import metrics, redis
+from lunaos.infra import redis
+from lunaos.infra.observability import metrics
 from lunaos.infra.ttl_cache import TtlCache
 from runs.metering import spending
 from web import health_checks

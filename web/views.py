@@ -20,7 +20,8 @@ from billing.throttles import Unthrottled
 from lunaos.api import json
 from lunaos.api.exceptions import Forbidden, skip_request_log, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
-from lunaos.infra import metrics, thread_pools
+from lunaos.infra import thread_pools
+from lunaos.infra.observability import metrics
 from web import health, landing, readiness, status, unknown_paths
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, PageView, error_response, render_page

@@ -23,7 +23,7 @@ from agents.providers.contents import (
 from agents.providers.errors import ProviderFailed
 from agents.providers.reply import Block, Reply
 from lunaos.errors import LunaError
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from runs.errors import OutputTooLong
 
 MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer, framing included

@@ -11,7 +11,7 @@ from agents.providers import Provider, Target
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Prompt, stream
 from agents.providers.reply import Attempt, Block, Reply
-from lunaos.infra import metrics, tracing
+from lunaos.infra.observability import metrics, tracing
 from runs.errors import OutputTooLong
 
 FIRST_PAUSE_S = 0.2

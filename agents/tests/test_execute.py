@@ -231,7 +231,7 @@ def test_the_embedded_model_answers(api: Api, alice: Any) -> None:
 
     assert (start["provider"], start["model"]) == ("local", "smollm2-135m-instruct")
     assert "demonstrates the stream and cannot review" in start["notice"] and "DEEPSEEK_API_KEY" in start["notice"]
-    assert "demonstrates" not in "".join(chunk["content"] for chunk in chunks)
+    assert "demonstrates the stream" not in "".join(chunk["content"] for chunk in chunks)
     assert 5 < len(chunks) <= 512
     assert done["tokens"]["input"] > 300 and done["tokens"]["output"] > 5
     assert done["cost"] == "$0.0000"

@@ -14,7 +14,7 @@ from accounts.auditlog.trail import Action
 from billing.payments import disputes, stripe_client, stripe_connection, stripe_mirror
 from billing.payments.disputes import Phase
 from billing.payments.stripe_mirror import MirrorChange
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 
 
 def _alert_refunded(**facts: Any) -> None:

@@ -16,7 +16,7 @@ from django.db import transaction
 from billing.errors import BillingNotConfigured, WebhookRefused
 from billing.models import WebhookEvent
 from billing.payments import charges, customer_locks, sync
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 
 MAX_BODY_BYTES = 262_144  # Stripe's events have a few thousand bytes
 TOLERANCE_S = 300

@@ -14,9 +14,10 @@ from django.db.models.functions import Now
 from chains import queue, recovery, tasks
 from lunaos.embedded.servers import until
 from lunaos.infra import redis
-from runs import outages, services
+from runs import services
 from runs.eventlog import log
 from runs.models import Run
+from runs.recovery import outages
 from testing.client import Api
 from testing.loopback.upstream import Upstream
 

@@ -10,10 +10,11 @@ from django.db import connection
 from billing.models import MonthlyUsage
 from chains import services
 from lunaos.errors import RateLimited
-from runs import leases, outcomes
+from runs import outcomes
 from runs import services as run_services
 from runs.errors import ConcurrencyLimitReached
 from runs.models import Run, Status
+from runs.recovery import leases
 
 
 def create_chain(user: Any, **fields: Any) -> Run:

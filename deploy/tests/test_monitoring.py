@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from testing.servers import ROOT
 from web.metrics import SharedMetrics
 from web.metrics import exposition as everything

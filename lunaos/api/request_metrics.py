@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from lunaos.infra import metrics, tracing
+from lunaos.infra.observability import metrics, tracing
 
 UNROUTED = "unrouted"  # answered before routing: static files, CORS preflights, unknown hosts
 UNKNOWN_ROUTE = "unknown"

@@ -15,7 +15,7 @@ from lunaos.api.exceptions import translate
 from lunaos.api.guarded_reader import GuardedReader
 from lunaos.errors import LunaError
 from lunaos.event_lines import encode, type_of
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.

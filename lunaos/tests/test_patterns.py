@@ -68,5 +68,7 @@ def test_the_measure_finds_something(bad: str) -> None:
 
 def test_the_walk_finds_something() -> None:
     assert (
-        len(FOUND) > 20 and "lunaos.infra.logs.SECRETS" in FOUND and "lunaos.request_limits.CREDENTIAL_FORMATS" in FOUND
+        len(FOUND) > 20
+        and "lunaos.infra.observability.logs.SECRETS" in FOUND
+        and "lunaos.request_limits.CREDENTIAL_FORMATS" in FOUND
     )

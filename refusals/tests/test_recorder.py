@@ -10,7 +10,7 @@ import pytest
 import structlog
 from django.db import OperationalError, connection
 
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from refusals import recorder
 from refusals.models import MAX_MESSAGE_CHARACTERS, Refusal
 

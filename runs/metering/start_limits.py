@@ -12,7 +12,7 @@ from accounts.models import User
 from billing import limits, tiers
 from billing.models import Tier
 from lunaos.errors import LunaError, RateLimited
-from lunaos.infra import metrics
+from lunaos.infra.observability import metrics
 from runs.errors import ConcurrencyLimitReached
 
 RETRY_AFTER_S = 5  # most runs end within seconds

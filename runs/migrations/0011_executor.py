@@ -11,7 +11,7 @@ class Migration(migrations.Migration):
             model_name="run",
             name="executor",
             field=models.PositiveIntegerField(
-                help_text="The process that executes an agent's run (`runs.liveness`).", null=True
+                help_text="The process that executes an agent's run.", null=True
             ),
         ),
     ]

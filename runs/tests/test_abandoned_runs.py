@@ -10,10 +10,11 @@ from django.db.models.functions import Now
 
 from billing.models import MonthlyUsage
 from lunaos.infra import event_loop, redis
-from runs import chain_steps, leases, liveness, outcomes, services, tasks
+from runs import chain_steps, outcomes, services, tasks
 from runs.eventlog import log
 from runs.eventlog.recorder import RunEvent
 from runs.models import Run, RunStep, RunText, Status
+from runs.recovery import leases, liveness
 
 
 def create_run(user: Any, **fields: Any) -> Run:

@@ -12,7 +12,7 @@ import pytest
 
 from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.embedded.servers import until
-from runs import liveness
+from runs.recovery import liveness
 from testing.client import error
 from testing.loopback.upstream import DONE, Answer, Upstream, delta, usage
 from testing.reader import ReconnectingReader, start_run

@@ -9,8 +9,9 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from lunaos.infra import redis
-from runs import leases, liveness, outages, outcomes, services
+from runs import outcomes, services
 from runs.models import Run
+from runs.recovery import leases, liveness, outages
 
 OTHER = 7
 

@@ -11,12 +11,13 @@ from django.db import OperationalError
 
 from billing.models import MonthlyUsage
 from lunaos.infra import event_loop, redis
-from runs import executors, outcomes, pending_outcomes, services, tasks
+from runs import executors, outcomes, services, tasks
 from runs.eventlog import log
 from runs.eventlog.recorder import Recorder
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunText, Status
 from runs.outcomes import Failure, Outcome
+from runs.recovery import pending_outcomes
 
 DONE = b'{"type":"done","tokens":{"input":7,"output":3},"cost":"$0.0004","duration":"1.0s"}'
 TOKENS = TokenUsage(input=7, output=3, reasoning=1)

@@ -12,10 +12,11 @@ from accounts.idempotency import RequestKey
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from lunaos.errors import LunaError, RateLimited
-from runs import leases, outcomes
+from runs import outcomes
 from runs import services as run_services
 from runs.errors import ConcurrencyLimitReached
 from runs.models import HourlyStarts, Run, Status
+from runs.recovery import leases
 from testing.client import Api, error
 from testing.loopback.upstream import Upstream
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 def main(file: str, setting: str) -> None:
     django.setup()
-    from runs import liveness
+    from runs.recovery import liveness
 
     facts = {
         "setting": getattr(settings, setting),

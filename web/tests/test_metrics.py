@@ -18,7 +18,8 @@ from billing.models import MonthlyUsage
 from billing.payments import webhooks
 from lunaos.celery import serve_metrics
 from lunaos.embedded.servers import free_port, until
-from lunaos.infra import metrics, redis
+from lunaos.infra import redis
+from lunaos.infra.observability import metrics
 from runs import services as run_services
 from runs.eventlog.log import size
 from runs.metering import spending

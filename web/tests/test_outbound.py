@@ -52,8 +52,10 @@ MEANT_TO = {
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
     "web/provider_reachability.py": {"socket"},  # whether the servers that settings name accept connections
     "lunaos/embedded/*": {"socket", "urllib.request"},  # the servers that make up starts, on the loopback
-    "lunaos/infra/spans.py": {"opentelemetry.exporter"},  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
-    "lunaos/infra/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
+    "lunaos/infra/observability/spans.py": {
+        "opentelemetry.exporter"
+    },  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
+    "lunaos/infra/observability/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
     "billing/*": {"djstripe", "requests", "stripe"},  # payments
 }
 OUR_APPS = ("lunaos", "accounts", "refusals", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")

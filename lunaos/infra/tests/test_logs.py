@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from lunaos.infra import logs
-from lunaos.infra.logs import redact_text
+from lunaos.infra.observability import logs
+from lunaos.infra.observability.logs import redact_text
 from runs import executors
 from runs.eventlog.recorder import Recorder
 from testing.client import Api

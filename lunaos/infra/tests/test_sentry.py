@@ -67,11 +67,11 @@ def test_it_works(database: None) -> None:
     assert value["type"] == "ValueError"
     assert value["value"] == "key sk-[redacted] is wrong, password=[redacted] at postgres://[redacted]@host/db"
     assert not any("vars" in frame for frame in value["stacktrace"]["frames"])
-    assert not any(secret in sent for secret in ("hunter2", "sk-0123456789", "lunaos.infra.logs.prompt"))
+    assert not any(secret in sent for secret in ("hunter2", "sk-0123456789", "lunaos.infra.observability.logs.prompt"))
 
 
 def test_requests_bodies_are_not_sent() -> None:
-    from lunaos.infra.sentry import scrubbed
+    from lunaos.infra.observability.sentry import scrubbed
 
     sent = scrubbed(SCRUB, {})
     assert sent.keys() == {"extra"}

@@ -174,6 +174,8 @@ def test_without_a_collector_nothing_is_imported(database: None) -> None:
     code = f"import sys, django; django.setup(); import lunaos.asgi; {told}"
     done = subprocess.run([sys.executable, "-c", code], env=environment(), cwd=ROOT, capture_output=True, text=True)
     names = done.stdout.split()
-    assert {"redis", "lunaos.infra.tracing"} <= set(names), done.stderr
-    heavy = {name for name in names if name.startswith(("opentelemetry.", "sentry_sdk", "lunaos.infra.spans"))}
+    assert {"redis", "lunaos.infra.observability.tracing"} <= set(names), done.stderr
+    heavy = {
+        name for name in names if name.startswith(("opentelemetry.", "sentry_sdk", "lunaos.infra.observability.spans"))
+    }
     assert heavy <= {"opentelemetry.sdk"}  # an empty package

@@ -7,7 +7,7 @@ from typing import Any
 
 import structlog
 
-from lunaos.infra import tracing
+from lunaos.infra.observability import tracing
 
 QUIETED_LOGGERS = (
     *("daphne", "httpx2", "httpx", "openai", "stripe", "asyncio"),
@@ -126,7 +126,7 @@ def configuration(*, debug: bool, level: str) -> dict[str, Any]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"line": {"()": "lunaos.infra.logs.formatter", "debug": debug}},
+        "formatters": {"line": {"()": "lunaos.infra.observability.logs.formatter", "debug": debug}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {name: {"level": "WARNING"} for name in QUIETED_LOGGERS}

@@ -9,7 +9,7 @@ from lunaos.infra import patches
 
 ON = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 if ON:
-    from lunaos.infra import spans
+    from lunaos.infra.observability import spans
 else:
     patches.block_opentelemetry_metrics()
 

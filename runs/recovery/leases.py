@@ -10,8 +10,8 @@ from django.db.models import BooleanField, F, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from runs import liveness
 from runs.models import Run, Status
+from runs.recovery import liveness
 
 # Rows that another transaction has locked are skipped, so that they do not delay the heartbeats of the other runs.
 # All times are the database's, since the clocks of several machines differ.

@@ -6,7 +6,7 @@ import sentry_sdk
 from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
-from lunaos.infra import logs
+from lunaos.infra.observability import logs
 
 
 def start(dsn: str, *, environment: str) -> None:
