@@ -1,7 +1,6 @@
-"""Bodies of providers' responses, delivered as far as they arrived if the connection breaks.
+"""Bodies of providers' responses, delivered as far as they arrived if the connection breaks."""
 
-Imported at the first request to a provider, as aiohttp is (`lunaos.infra.lazy_imports`).
-"""
+# Imported at the first request to a provider, as aiohttp is (`lunaos.infra.lazy_imports`).
 
 import asyncio
 from collections.abc import Mapping
@@ -18,11 +17,10 @@ _responses: "WeakKeyDictionary[Any, Response]" = WeakKeyDictionary()
 
 
 class Response:
-    """Response whose body differs from aiohttp's if the connection breaks.
+    """Response whose body differs from aiohttp's if the connection breaks."""
 
-    Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
-    connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
-    """
+    # Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
+    # connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status: int = response.status

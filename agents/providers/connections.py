@@ -1,8 +1,7 @@
-"""Connections to providers: one aiohttp session, and thus one pool, per base URL and event loop.
+"""Connections to providers: one aiohttp session, and thus one pool, per base URL and event loop."""
 
-`openai`'s client is not used for runs: building its request and response takes a third of a stream's processor time
-(docs/adr/0041, docs/adr/0048).
-"""
+# `openai`'s client is not used for runs: its request and response take a fifth of a stream's processor time
+# (docs/adr/0048).
 
 from __future__ import annotations
 
@@ -45,11 +44,9 @@ _sessions: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, aiohttp.Client
 
 
 class ErrorResponse(Exception):
-    """A response of a provider with another status than 2xx.
+    """A response of a provider with another status than 2xx."""
 
-    Args:
-        body: as parsed JSON or as text, up to MAX_ERROR_BYTES.
-    """
+    # The body is parsed JSON or text, up to MAX_ERROR_BYTES.
 
     def __init__(self, status: int, body: object, headers: Mapping[str, str]) -> None:
         super().__init__(f"status {status}")
@@ -67,11 +64,6 @@ def connection_errors() -> tuple[type[Exception], ...]:
 
 async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> bodies.Response:
     """Send a request, note in `attempt.sent` that it left, and return the open response.
-
-    Args:
-        attempt: the attempt, with the provider.
-        path: below the provider's base URL.
-        body: the request as JSON.
 
     Raises:
         ErrorResponse: the response is no success.
@@ -97,13 +89,8 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> bodies.Resp
 
 
 def close_response(response: bodies.Response, *, complete: bool) -> None:
-    """Close a response.
-
-    Args:
-        response: the response to close.
-        complete: whether the answer has ended. The rest is then read in the background, so that the connection can
-            be used again.
-    """
+    """Close a response."""
+    # After a complete answer, read the rest to use the connection again.
     if complete and not response.at_end:
         event_loop.create_background_task(_drain(response))
     else:
@@ -140,11 +127,8 @@ async def _drain(response: bodies.Response) -> None:
 
 
 def _session(base_url: str) -> aiohttp.ClientSession:
-    """Return the session of a base URL and event loop.
-
-    It follows no redirects, stores no cookies and reads no proxy or password from the environment (`trust_env`), so
-    nothing passes between users' requests.
-    """
+    # The session follows no redirects, stores no cookies and reads no proxy or password from the environment
+    # (`trust_env`), so nothing passes between users' requests.
     sessions = _sessions.setdefault(asyncio.get_running_loop(), {})
     if base_url not in sessions:
         trace = aiohttp.TraceConfig()
