@@ -1,4 +1,4 @@
-"""The product's settings with short leases and intervals, for stacks whose tests wait for what happens after a fault."""
+"""The product's settings with short leases and intervals, for tests that wait for what follows a fault."""
 
 from lunaos import beat_schedule
 from lunaos.settings import *
