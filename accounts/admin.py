@@ -36,12 +36,9 @@ PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
-    """Forms and actions of an account.
+    """Forms and actions of an account, the base of the registered `web.admin.users.UserAdmin`."""
 
-    The base of `web.admin.users.UserAdmin`, the page that is registered.
-
-    The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
-    """
+    # The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
 
     form = AccountForm
     add_form = AccountCreationForm
@@ -119,14 +116,14 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        """Apply a function to each account that the staff member may change, and show the number of changes."""
+        # Apply a function to each account that the staff member may change, and show the number of changes.
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(
             request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
         )
 
     def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
-        """Apply a function to an account, and show an error if the account is the last superuser's."""
+        # Apply a function to an account, and show an error if the account is the last superuser's.
         try:
             return do(user)
         except LastSuperuser as e:
@@ -202,7 +199,7 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
-        """Delete an account as its owner can: with texts, logs, and the subscription at Stripe."""
+        # Delete an account as its owner can: with texts, logs, and the subscription at Stripe.
 
         def delete(user: User) -> bool:
             deleted = deletion.delete_account(user)

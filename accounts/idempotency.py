@@ -1,7 +1,6 @@
-"""Idempotency keys: the same key with the same request has one result for a day (CONTRACT, section 1).
+"""Idempotency keys: the same key with the same request has one result for a day (CONTRACT, section 1)."""
 
-After the IETF draft `draft-ietf-httpapi-idempotency-key-header`, section 2.
-"""
+# After the IETF draft `draft-ietf-httpapi-idempotency-key-header`, section 2.
 
 import hashlib
 from dataclasses import dataclass
@@ -29,12 +28,7 @@ CLAIM = """
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """An Idempotency-Key together with the request that it was sent with.
-
-    Args:
-        key: the key as the client sent it.
-        digest: SHA-256 of the endpoint and the request's content.
-    """
+    """An Idempotency-Key with the SHA-256 of the endpoint and content of its request."""
 
     key: str
     digest: str
@@ -45,11 +39,7 @@ class RequestKey:
 
 
 def find(*, user: User, key: RequestKey) -> str | None:
-    """Return the result of an earlier request with the same key and content, if there is one.
-
-    Raises:
-        IdempotencyConflict: the key was used for another request.
-    """
+    """Return the result of an earlier equal request; raise IdempotencyConflict if the requests differ."""
     valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - RETENTION)
     earlier = valid.first()
     if earlier and earlier.digest != key.digest:
@@ -58,21 +48,12 @@ def find(*, user: User, key: RequestKey) -> str | None:
 
 
 def claim(*, user: User, key: RequestKey, result: str) -> str | None:
-    """Claim the key for this request, inside the transaction that creates the result.
-
-    The key stays locked until the transaction ends.
-
-    Args:
-        user: the owner of the key; keys of different users are independent.
-        key: the key with its request.
-        result: the text to store, such as the id of the new object.
-
-    Returns:
-        The result of an earlier request with the same key and content; None if this is the first.
+    """Claim the key inside the transaction that creates the result; return an earlier result.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
     """
+    # The key stays locked until the transaction ends.
     now = datetime.now(UTC)
     values: dict[str, Any] = {"user_id": user.pk, "key": key.key, "digest": key.digest, "result": result}
     with connection.cursor() as cursor:

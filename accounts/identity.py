@@ -42,37 +42,20 @@ def _require_session(sessions: type[SessionBase], key: str, user: User) -> None:
 
 
 def may_modify(request: HttpRequest, user: User | None) -> bool:
-    """Return whether a staff member may change or delete data of a user.
-
-    Args:
-        request: the staff member's request.
-        user: the owner of the data; None for data without an owner.
-    """
+    """Return whether a staff member may change or delete data of a user."""
     # Only superusers change staff: a new password or address would give away the privileges of that account.
     return user is None or not (user.is_staff or user.is_superuser) or staff_of(request).is_superuser
 
 
 def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
-    """Return the second factor's code of a request; empty if there is none.
-
-    Args:
-        request: the request, whose header X-OTP may have the code.
-        sent: the validated body, whose `otp` takes precedence over the header.
-    """
+    """Return the second factor's code from the body, else from the header X-OTP."""
     code = str(sent.get("otp") or request.headers.get("X-OTP", ""))
     return code.replace(" ", "")[:MAX_OTP_LENGTH]
 
 
 def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestKey | None:
-    """Return the request's idempotency key, if it has one.
-
-    Args:
-        request: the request, with the key in a header.
-        content: the validated input, so that the formatting of the JSON does not matter.
-
-    Raises:
-        ValidationFailed: the key is empty, too long or not printable ASCII.
-    """
+    """Return the request's idempotency key; raise ValidationFailed unless it is printable ASCII."""
+    # The key covers the validated input, so that the formatting of the JSON does not matter.
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None

@@ -1,9 +1,8 @@
-"""Limits on mails that a client can cause to an address without being signed in as its owner.
+"""Limits on mails that a client can cause to an address without being signed in as its owner."""
 
-All kinds of such mails share one limit per hour. Security notices and billing mails do not count, because they must
-arrive. An unconfirmed address may belong to a stranger, so security notices to it have a limit of their own, which
-other mails cannot use up.
-"""
+# All kinds of such mails share one limit per hour. Security notices and billing mails do not count, because they must
+# arrive. An unconfirmed address may belong to a stranger, so security notices to it have a limit of their own, which
+# other mails cannot use up. If Valkey is down, full or read-only, each process counts for itself.
 
 import hashlib
 import logging
@@ -19,19 +18,8 @@ _local_counter = LocalCounter()
 
 
 def allow(kind: str, email: str, *, limit: int = MAX_MAILS_OF_KIND_PER_HOUR) -> bool:
-    """Count a mail against the limits of its kind and of all kinds.
-
-    A mail that exceeds the limit of its kind does not count among all kinds. If Valkey is down, full or read-only, each
-    process counts for itself.
-
-    Args:
-        kind: the kind of mail, such as `welcome`.
-        email: the recipient.
-        limit: the limit of the kind, per hour.
-
-    Returns:
-        True if the mail may be sent.
-    """
+    """Count a mail against the hourly limits of its kind and of all kinds."""
+    # A mail that exceeds the limit of its kind does not count among all kinds.
     address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
         return (
@@ -47,17 +35,7 @@ def allow(kind: str, email: str, *, limit: int = MAX_MAILS_OF_KIND_PER_HOUR) -> 
 
 
 def allow_notice(email: str, *, confirmed: bool) -> bool:
-    """Count a security notice.
-
-    If Valkey is down, full or read-only, each process counts for itself.
-
-    Args:
-        email: the recipient.
-        confirmed: whether the account's owner has confirmed the address; every notice to it is sent.
-
-    Returns:
-        True if the notice may be sent.
-    """
+    """Count a security notice; all notices to a confirmed address are allowed."""
     address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
         counted = _count(f"lunaos:mails:notices:{address}")

@@ -26,15 +26,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **powers, **fields)
 
     def for_session(self, user_id: str, jti: str) -> "User | None":
-        """Read the user of a session token, in one query.
-
-        Args:
-            user_id: the id in the token.
-            jti: the token's id (RFC 7519, 4.1.7).
-
-        Returns:
-            None if there is no such user, or the token was revoked.
-        """
+        """Read the user of a token that is not revoked, in one query, by the token's id (RFC 7519, 4.1.7)."""
         # Without the ORM: every request with a token runs this query, and building it costs more than running it.
         columns = [field.attname for field in self.model._meta.concrete_fields]
         query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {_REVOKED}"  # noqa: S608 - the columns are the model's
@@ -48,10 +40,9 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person with an account.
+    """A person with an account."""
 
-    `tier` is written by `billing` only; what a tier allows is in `billing.tiers`.
-    """
+    # `tier` is written by `billing` only; what a tier allows is in `billing.tiers`.
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     email = models.EmailField(max_length=255, unique=True)
@@ -97,10 +88,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def credentials_fingerprint(self) -> str:
-        """Digest that changes with the password and when all sessions are ended.
-
-        Tokens and sessions of the admin carry this digest, and are invalid once it has changed.
-        """
+        """Digest in tokens and admin sessions, which are invalid once it has changed."""
+        # It changes with the password and when all sessions are ended.
         value = f"{self.session_epoch} {self.password}"
         return salted_hmac("accounts.credentials", value, algorithm="sha256").hexdigest()[:32]
 
@@ -208,10 +197,9 @@ class AuditEvent(models.Model):
 
 
 class AuditRepeat(models.Model):
-    """An audit row of the last minute, and the number of equal rows since.
+    """An audit row of the last minute, and the number of equal rows since."""
 
-    Kept until `accounts.auditlog.trail.summarise` writes the number as a row of its own.
-    """
+    # Kept until `accounts.auditlog.trail.summarise` writes the number as a row of its own.
 
     digest = models.CharField(primary_key=True, max_length=64, help_text="Of what makes rows equal.")
     ends_at = models.DateTimeField(db_index=True)

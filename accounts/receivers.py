@@ -28,10 +28,8 @@ def protect_last_superuser(instance: User, update_fields: Any, **_: Any) -> None
 
 @receiver(post_save, sender=User)
 def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
-    """Close readers whose credential ends with this write.
-
-    Cancel the runs of a disabled account, too.
-    """
+    """Close readers whose credential ends with this write."""
+    # Cancel the runs of a disabled account.
     if created or not CREDENTIAL_FIELDS & set(update_fields or CREDENTIAL_FIELDS):
         return
     if instance.is_active:

@@ -35,20 +35,13 @@ def sign_up(*, email: str, password: str, name: str) -> User:
 
 
 def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") -> User:
-    """Check an address and a password.
-
-    An unknown address and a lockout take the same time as a wrong password.
-
-    Args:
-        request: the request, whose address counts for the lockout.
-        email: the address, in any letter case.
-        password: the password to check.
-        otp: a code of the second factor, for an account that has one.
+    """Check an address in any letter case, a password, and the code of a second factor.
 
     Raises:
         InvalidCredentials: unknown address, wrong password, disabled account, or locked after too many failures.
         OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
     """
+    # An unknown address and a lockout take the same time as a wrong password.
     user = authenticate(request, username=email, password=password)
     if not isinstance(user, User):
         raise InvalidCredentials()

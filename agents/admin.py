@@ -1,7 +1,6 @@
-"""Admin pages of agents, language models and users' provider keys.
+"""Admin pages of agents, language models and users' provider keys."""
 
-Edits of staff take effect within seconds, and `load_agents` does not overwrite them.
-"""
+# Edits of staff take effect within seconds, and `load_agents` does not overwrite them.
 
 from typing import Any, cast
 

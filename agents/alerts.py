@@ -16,12 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
-    """Send the alerts that a finished answer calls for, each once a day and subject.
-
-    Args:
-        attempts: the requests to providers; the last one answered.
-        cost: of all attempts.
-    """
+    """Send the alerts that a finished answer calls for, each once a day and subject."""
     exhausted = {each.target.provider.name for each in attempts if isinstance(each.error, ServerQuotaExhausted)}
     unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]
     if exhausted or unpriced:

@@ -1,7 +1,6 @@
-"""Enabled agents and models, cached per process.
+"""Enabled agents and models, cached per process."""
 
-Every execution needs them, and they change a few times a week.
-"""
+# Every execution needs them, and they change a few times a week.
 
 from dataclasses import dataclass
 
@@ -14,10 +13,7 @@ from lunaos.infra.ttl_cache import TtlCache
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Enabled agents and models, and the limits that staff set.
-
-    Agents are in the order of their position, models by provider with the default first.
-    """
+    """Enabled agents by position, models by provider with the default first, and staff's limits."""
 
     agents: dict[str, Agent]
     models: dict[str, list[str]]

@@ -8,10 +8,7 @@ from runs.metering.tokens import TokenUsage
 
 
 def estimate_broken_run(interrupted: InterruptedAnswer) -> Estimate:
-    """Estimate tokens from text lengths, and their price.
-
-    The agent's current prompt counts as input.
-    """
+    """Estimate tokens from the lengths of the answer and the agent's current prompt, and their price."""
     agent = catalogue.current().agents.get(interrupted.agent)
     given = tokens.estimate(interrupted.input) + (tokens.estimate(agent.prompt) if agent else 0)
     used = TokenUsage(input=given, output=tokens.estimate(interrupted.output), estimated=True)

@@ -27,19 +27,10 @@ def search_repository(
 ) -> Grounding | None:
     """Find passages that match a context, as many as every agent and model has room for.
 
-    Args:
-        user: the owner of the repository.
-        repository: its name; None if the request names none.
-        context: the request's text, which is the query.
-        experts: the agents that get the passages.
-        targets: the models that may answer, fallbacks included.
-
-    Returns:
-        None without a repository; a grounding without sources if nothing matches.
-
     Raises:
         UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the search failed.
     """
+    # The result is None without a repository, and a grounding without sources if nothing matches.
     if repository is None:
         return None
     hits = rag_services.search_code(
@@ -55,7 +46,7 @@ def _query(context: str) -> str:
 
 
 def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
-    """Return the tokens left in the smallest window beside context, prompt and answer."""
+    # Return the tokens left in the smallest window beside context, prompt and answer.
     return min(
         catalogue.context_window(target.provider.name, target.model)
         - target.output_limit(expert.max_tokens)

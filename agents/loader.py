@@ -1,11 +1,7 @@
-"""Load the agents' files into the database and keep edits of staff (docs/adr/0024).
+"""Load the agents' files into the database and keep edits of staff (docs/adr/0024)."""
 
-A row is overwritten on deploy only if staff have not edited it since the last load. A row that staff restored to
-the loaded content counts as not edited.
-
-To add an agent, put a file named after its slug into `agents/experts`, with the front matter of the other files and a
-system prompt below it, and run `manage.py load_agents` (CONTRIBUTING.md).
-"""
+# A row is overwritten on deploy only if staff have not edited it since the last load. A row that staff restored to
+# the loaded content counts as not edited. CONTRIBUTING.md says how to add an agent.
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
@@ -65,11 +61,7 @@ FRONT_MATTER: dict[str, Any] = {field.name: field.type for field in fields(Agent
 
 
 def parse_file(path: Path) -> AgentFile:
-    """Parse one file.
-
-    Raises:
-        InvalidAgentFile: the front matter is missing, is no YAML, lacks a key, or has an unknown key or a wrong value.
-    """
+    """Parse one file, or raise InvalidAgentFile."""
     opening, _, rest = path.read_text(encoding="utf-8").partition("---\n")
     head, closing, prompt = rest.partition("\n---\n")
     if opening or not closing:
@@ -92,7 +84,6 @@ def parse_file(path: Path) -> AgentFile:
 
 
 def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]]:
-    """Return the line of each key, and the values."""
     try:
         node = yaml.compose(head, Loader=yaml.SafeLoader)
         values = yaml.safe_load(head)
@@ -105,11 +96,7 @@ def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]
 
 
 def parse_folder(folder: Path) -> list[AgentFile]:
-    """Parse all files of a folder.
-
-    Raises:
-        InvalidAgentFile: a file is invalid, or two files have the same order.
-    """
+    """Parse all files of a folder; raise InvalidAgentFile for an invalid file or equal orders."""
     files: dict[int, AgentFile] = {}
     for path in sorted(folder.glob("*.md")):
         file = parse_file(path)
@@ -122,10 +109,7 @@ def parse_folder(folder: Path) -> list[AgentFile]:
 
 @transaction.atomic
 def load(folder: Path | None = None) -> list[str]:
-    """Load all files, and the providers' models of the settings.
-
-    Returns:
-        A line for each agent that was created, updated, or kept because staff edited it.
+    """Load all files and the settings' models; return a line for each agent changed or kept.
 
     Raises:
         InvalidAgentFile: nothing is changed.

@@ -13,10 +13,9 @@ MAX_PROMPT_CHARACTERS = 200_000  # characters
 
 
 class Versioned(models.Model):
-    """A model whose every state is stored as a version, by `agents.versions.save` only.
+    """A model whose every state is stored as a version, by `agents.versions.save` only."""
 
-    `VERSIONED_FIELDS` names the fields of a version; `versions` are the rows of its `Version` model.
-    """
+    # `VERSIONED_FIELDS` names the fields of a version; `versions` are the rows of its `Version` model.
 
     VERSIONED_FIELDS: ClassVar[tuple[str, ...]] = ()
     versions: Any
@@ -58,10 +57,9 @@ class Version(models.Model):
 
 
 class Agent(Versioned):
-    """A system prompt with the settings to run it.
+    """A system prompt with the settings to run it."""
 
-    Loaded from a file in `agents/experts`; edits of staff are not overwritten (`agents.loader`).
-    """
+    # Loaded from a file in `agents/experts`; edits of staff are not overwritten (`agents.loader`).
 
     VERSIONED_FIELDS = (
         *("name", "role", "category", "position", "enabled", "tier"),

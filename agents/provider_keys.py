@@ -1,8 +1,7 @@
-"""Users' own provider keys: stored encrypted, used for their owner's runs, never shown.
+"""Users' own provider keys: stored encrypted, used for their owner's runs, never shown."""
 
-A key is decrypted only when a request to its provider starts. Runs, queue and events hold no key but the flag
-`runs.Run.own_key`.
-"""
+# A key is decrypted only when a request to its provider starts. Runs, queue and events hold no key but the flag
+# `runs.Run.own_key`.
 
 import logging
 from collections.abc import Iterator
@@ -55,11 +54,7 @@ class Keyring:
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """Numbers of keys by the outcome of a rotation.
-
-    Args:
-        unreadable: keys that no encryption key decrypts; they stay as they are.
-    """
+    """Numbers of keys by the outcome of a rotation; unreadable keys stay as they are."""
 
     resealed: int = 0
     current: int = 0
@@ -75,11 +70,7 @@ def keyring(user_id: UUID) -> Keyring:
 
 
 def set_key(*, user: User, provider: str, key: str) -> None:
-    """Store a user's key for a provider; the next run uses it.
-
-    Raises:
-        UnknownProvider, ProviderTakesNoKey: nothing is stored.
-    """
+    """Store a user's key, for the next run; raise UnknownProvider or ProviderTakesNoKey."""
     if not providers.get(provider).accepts_user_keys:
         raise ProviderTakesNoKey()
     content = {
@@ -96,11 +87,8 @@ def set_key(*, user: User, provider: str, key: str) -> None:
 
 @transaction.atomic
 def remove_key(*, user: User, provider: str) -> None:
-    """Delete a user's key; a run that uses it fails at its next step.
-
-    Raises:
-        UnknownProvider, ProviderKeyNotFound: there is no key to delete.
-    """
+    """Delete a user's key, or raise UnknownProvider or ProviderKeyNotFound."""
+    # A run that uses the key fails at its next step.
     own_key = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
     if own_key is None or not ProviderKey.objects.filter(pk=own_key.pk).delete()[0]:
         raise ProviderKeyNotFound()
@@ -136,10 +124,8 @@ def _provider_as_json(provider: Provider, own_key: ProviderKey | None, default: 
 
 
 def rotate() -> RotationResult:
-    """Re-encrypt with the first encryption key all provider keys of older ones.
-
-    The rotation can be repeated and runs beside traffic: it does not undo a concurrent change of a key.
-    """
+    """Re-encrypt with the first encryption key all provider keys of older ones."""
+    # The rotation can be repeated and runs beside traffic: it does not undo a concurrent change of a key.
     found = [_reencrypt(key) for key in _all_keys()]
     return RotationResult(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
 

@@ -38,17 +38,10 @@ LOCAL_NOTICE = (
 
 @dataclass(slots=True)
 class Completion:
-    """A model's answer to one prompt while it streams.
+    """A model's answer to one prompt while it streams."""
 
-    Args:
-        targets: the requested provider and model, then the fallbacks.
-        started: arrival of the request on the `time.perf_counter` clock.
-        opening_events: events between the stream's start and the answer.
-        validate: raises ProviderFailed if a complete reply is no answer.
-        attempts: the requests to providers so far; the last one is running or has answered.
-        announced_target: the target that the last event named.
-        announced_states: states of waiting that events have named.
-    """
+    # `started` is the arrival of the request on the `time.perf_counter` clock. `opening_events` lie between the
+    # stream's start and the answer. The last of `attempts` is running or has answered.
 
     targets: list[Target]
     prompt: Prompt
@@ -94,7 +87,6 @@ class Completion:
         return events
 
     def _progress(self, block: Block) -> list[RunEvent]:
-        """Return `progress` events, each state once."""
         if self.texts:
             return []
         found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
@@ -112,7 +104,8 @@ class Completion:
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
     async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return tokens and cost of the finished answer; update metrics and alert operators."""
+        """Return tokens and cost of the finished answer."""
+        # Update metrics and alert operators.
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
         metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
@@ -142,11 +135,8 @@ class Completion:
         return self.attempts[-1].reply.finish_reason if self.attempts else None
 
     def last_attempt(self, error: LunaError) -> dict[str, Any] | None:
-        """Return the failed provider attempt as JSON; None if no provider caused the error.
-
-        Args:
-            error: why the run fails; a running attempt has no error of its own if a limit of the run ended it.
-        """
+        """Return the failed provider attempt as JSON; None if no provider caused the error."""
+        # A running attempt has no error of its own if a limit of the run ended it.
         if not self.attempts or not isinstance(error, ProviderFailed | OutputTooLong):
             return None
         last = self.attempts[-1]
@@ -190,13 +180,9 @@ def opening_fields(completion: Completion) -> RunEvent:
 
 
 async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
-    """Run to the end, with or without a client; the run is finished once.
-
-    Errors of the answer fail the run; an error while its end is written does not change the outcome.
-
-    Raises:
-        LeaseLost: another process has ended the run.
-    """
+    """Run to the end, with or without a client; raise LeaseLost if another process has ended the run."""
+    # The run is finished once: errors of the answer fail the run; an error while its end is written does not change
+    # the outcome.
     status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
         async with aclosing(completion.stream()) as batches:

@@ -46,16 +46,7 @@ def start_execution(
     """Validate the request, reserve an execution, store the run and start it.
 
     Args:
-        user: the owner of the run.
-        agent: slug of the agent.
-        context: the text that the agent works on.
-        provider: as the request names it; None takes the default.
-        model: as the request names it; None takes the default.
-        request_id: for the log and the run.
         started: arrival of the request on the `time.perf_counter` clock.
-        repository: whose best passages go into the prompt; None for no search.
-        idempotency_key: from the request's Idempotency-Key header; None without one.
-        api_key: the key of the request; None for a token.
 
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
@@ -105,11 +96,7 @@ def list_agents() -> list[Agent]:
 
 
 def get_agent(slug: str) -> Agent:
-    """Return an agent by its slug.
-
-    Raises:
-        UnknownAgent: with the available slugs.
-    """
+    """Return an agent by its slug, or raise UnknownAgent."""
     agents = catalogue.current().agents
     if slug not in agents:
         raise UnknownAgent(f"Unknown agent: {slug!r}.", available=list(agents))
@@ -117,12 +104,8 @@ def get_agent(slug: str) -> Agent:
 
 
 def require_access(user: User, experts: Sequence[Agent]) -> None:
-    """Raise an error unless the user may run these agents; every run passes here.
-
-    Raises:
-        EmailNotVerified: the settings require a confirmed address.
-        ProRequired: the user's tier does not include one of the agents.
-    """
+    """Raise EmailNotVerified or ProRequired unless the user may run these agents."""
+    # Every run passes here.
     verification.require_verified_email(user)
     for agent in experts:
         if not tiers.allows(user.tier, agent.tier):
@@ -134,11 +117,6 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
 
 def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
     """Return the target of a request; a model alone is searched at every provider.
-
-    Args:
-        provider: as the request names it, or None.
-        model: as the request names it, or None.
-        own: the user's keys; a provider without a key of the server is usable with one of them.
 
     Raises:
         UnknownProvider, UnknownModel: with the available names.
@@ -173,13 +151,12 @@ def _target_of_model(model: str, own: Keyring) -> Target:
 def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
     """Return the requested target and its fallbacks.
 
-    The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
-
     Raises:
         ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
         ProviderKeyUnreadable: the user's own key cannot be decrypted.
         SpendLimitReached: the server would pay for the requested provider, and a daily limit is reached.
     """
+    # The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
     targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
     return _within_spend_limit(user, targets)
 
@@ -187,13 +164,12 @@ def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target
 def targets_for_run(run: Run) -> list[Target]:
     """Return the targets of a run that started earlier, on the key it started with.
 
-    A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
-
     Raises:
         ProviderKeyNotFound, ProviderKeyUnreadable: the run's own key is gone.
         ProviderNotConfigured: the server's key is gone.
         UnknownModel: staff have disabled the model.
     """
+    # A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
     own = provider_keys.keyring(run.user_id)
     requested = resolve_target(run.provider, run.model, own)
     targets = _with_user_key(requested, own) if run.own_key else _with_server_keys(requested)
@@ -214,11 +190,7 @@ def _with_server_keys(requested: Target) -> list[Target]:
 
 
 def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
-    """Return the targets that the daily limits allow: all, or those without cost.
-
-    Raises:
-        SpendLimitReached: the requested target, the first, is not among them.
-    """
+    # Return the targets that the daily limits allow: all, or those without cost.
     free_targets = [each for each in targets if not each.provider.billed_to_operator]
     if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets

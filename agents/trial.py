@@ -71,17 +71,10 @@ def _start_task(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 
 class Trial:
-    """Answer of one trial as events in the form of `/agents/execute`.
+    """Answer of one trial as events in the form of `/agents/execute`."""
 
-    There is no fallback to another model. A reader that leaves cancels the answer; the outcome is an audit event.
-    The trial is created on the event loop and starts at once.
-
-    Args:
-        by: the staff member.
-        draft: the unsaved agent.
-        context: the text that the agent works on.
-        target: the chosen model.
-    """
+    # There is no fallback to another model. A reader that leaves cancels the answer; the outcome is an audit event.
+    # The trial is created on the event loop and starts at once.
 
     def __init__(self, *, by: User, draft: Agent, context: str, target: Target) -> None:
         draft.max_tokens = min(draft.max_tokens, MAX_ANSWER_TOKENS)
@@ -92,7 +85,8 @@ class Trial:
         self._task = _start_task(self._run())
 
     async def read(self, within_s: float) -> list[tuple[int, bytes]] | None:
-        """Return the next events with their positions; [] after a timeout, None at the end."""
+        """Return the next events with their positions."""
+        # [] after a timeout, None at the end.
         if self._ended:
             return None
         try:

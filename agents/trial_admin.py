@@ -55,7 +55,8 @@ def trial_form(agent: Agent | None) -> TrialPaneForm:
 
 
 def stream_trial(request: HttpRequest) -> HttpResponseBase:
-    """Stream an answer, or return the errors as JSON; the caller checks the permission."""
+    """Stream an answer, or return the errors as JSON."""
+    # The caller checks the permission.
     try:
         _check_rate(request)
         form = TrialForm(request.POST)

@@ -150,7 +150,6 @@ class VersionedAdmin(AuditedAdmin):
 
     @transaction.atomic
     def _restore_and_record(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> None:
-        """Restore and record in the audit trail, in one transaction."""
         staff = staff_of(request)
         note, seen = form.cleaned_data["note"], form.cleaned_data["seen"]
         if versions.restore(row, number, by=staff, note=note, expected_version=seen):
@@ -185,7 +184,7 @@ class VersionedAdmin(AuditedAdmin):
 
 
 def _conflict_message(row: Versioned, latest: int) -> Any:
-    """Return the message for staff whose edit conflicts with a newer version."""
+    # Return the message for staff whose edit conflicts with a newer version.
     version = row.versions.select_related("saved_by").filter(number=latest).first()
     page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
     return format_html(

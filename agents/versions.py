@@ -1,7 +1,6 @@
-"""Versions of `Versioned` rows: store, compare, restore.
+"""Versions of `Versioned` rows: store, compare, restore."""
 
-Staff, the loader and restores all write through `save`. An unchanged row makes no version.
-"""
+# Staff, the loader and restores all write through `save`. An unchanged row makes no version.
 
 import difflib
 from collections.abc import Iterator
@@ -21,11 +20,9 @@ GAP = "…"
 
 
 class VersionConflict(Exception):
-    """The row was saved by another request since it was read; only staff meet this error.
+    """The row was saved by another request since it was read."""
 
-    Args:
-        latest: number of the stored version.
-    """
+    # Only staff meet this error.
 
     def __init__(self, latest: int) -> None:
         super().__init__(f"version {latest} was saved in the meantime")
@@ -34,11 +31,7 @@ class VersionConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """A line of a diff.
-
-    Args:
-        sign: `+` for an added line, `-` for a removed one, a space for an unchanged one, GAP for omitted lines.
-    """
+    """A line of a diff; the sign is `+`, `-`, a space, or GAP for omitted lines."""
 
     sign: str
     text: str
@@ -59,16 +52,7 @@ def content_of(row: Versioned) -> Content:
 
 @transaction.atomic
 def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
-    """Save a row and its new version in one transaction.
-
-    Args:
-        row: the changed row, new or stored.
-        by: the author; None for the platform.
-        note: the reason.
-        expected_version: the version that was edited; None for the newest.
-
-    Returns:
-        Whether there is a new version; unchanged content makes none.
+    """Save a row and its new version in one transaction; return False for unchanged content.
 
     Raises:
         VersionConflict: another version has been saved since `expected_version`.
@@ -83,11 +67,7 @@ def save(row: Versioned, *, by: User | None, note: str = "", expected_version: i
 
 
 def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
-    """Return the stored row, locked until the transaction ends; None for a new row.
-
-    Raises:
-        VersionConflict: the stored version is not `expected_version`.
-    """
+    """Return the stored row, locked until the transaction ends, or raise VersionConflict."""
     stored = type(row)._base_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
     if stored and expected_version is not None and stored.version != expected_version:
         raise VersionConflict(stored.version)
@@ -96,25 +76,14 @@ def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
 
 @transaction.atomic
 def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
-    """Restore the content of a version as a new version.
-
-    Fields that the version does not have keep their value.
-
-    Args:
-        row: the row to change.
-        number: of the version to restore.
-        by: the author.
-        note: the reason.
-        expected_version: as for `save`.
-
-    Returns:
-        Whether the content changed.
+    """Restore the content of a version as a new version; return whether the content changed.
 
     Raises:
         VersionConflict: as for `save`.
         ValidationError: the old content breaks a rule of today.
         ObjectDoesNotExist: the version does not exist.
     """
+    # Fields that the version does not have keep their value.
     lock_current(row, expected_version=expected_version)
     version = row.versions.get(number=number)
     for name in row.VERSIONED_FIELDS:
@@ -129,7 +98,8 @@ def previous_version(version: Version) -> Version | None:
 
 
 def diff(old: Content, new: Content) -> Iterator[FieldChange]:
-    """Yield the changed fields in the newer state's order; new or removed fields are left out."""
+    """Yield the changed fields in the newer state's order."""
+    # New or removed fields are left out.
     for name, value in new.items():
         if name in old and old[name] != value:
             yield FieldChange(name, list(_diff_lines(_as_lines(old[name]), _as_lines(value))))

@@ -1,7 +1,6 @@
-"""Admin page of API keys, which staff can find and revoke, but neither create nor see.
+"""Admin page of API keys, which staff can find and revoke, but neither create nor see."""
 
-`web.admin.api_keys` adds what a key's page shows of runs and refusals.
-"""
+# `web.admin.api_keys` adds what a key's page shows of runs and refusals.
 
 from typing import Any
 from uuid import UUID

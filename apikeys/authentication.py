@@ -28,12 +28,10 @@ class BearerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
         """Authenticate a request, and store its access for readers that outlive the request.
 
-        Returns:
-            The user and the key or TOKEN; None without an Authorization header.
-
         Raises:
             TokenInvalid, TokenExpired, ApiKeyInvalid: the credential is not valid.
         """
+        # The result: the user and the key or TOKEN; None without an Authorization header.
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None

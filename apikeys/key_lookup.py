@@ -42,20 +42,12 @@ def authenticate(value: str) -> ApiKey:
 
 
 def find(value: str) -> ApiKey:
-    """Return the key with its owner, without recording a use.
-
-    Raises:
-        ApiKeyInvalid: as for `authenticate`.
-    """
+    """Return the key with its owner, without recording a use; may raise ApiKeyInvalid."""
     return _require_valid(_load(value))
 
 
 def _load(value: str) -> ApiKey:
-    """Return the key with its owner, whether it may be used or not.
-
-    Raises:
-        ApiKeyInvalid: there is no such key.
-    """
+    # Return the key with its owner, whether it may be used or not.
     if not secret.KEY_PATTERN.match(value):
         raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
     key = ApiKey.objects.load(secret.hash_key(value))
@@ -86,7 +78,7 @@ def _update_last_used(key: ApiKey) -> None:
 
 
 def _record_network(key: ApiKey, network: str) -> None:
-    """Store a new network of a key, and write an audit row if no process has seen the network before."""
+    # Store a new network of a key, and write an audit row if no process has seen the network before.
     if (key.pk, network) in _seen_networks:
         return
     _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)

@@ -19,21 +19,14 @@ def new_seed() -> str:
 
 
 def derive_key(seed: str, secret_key: str | None = None) -> str:
-    """Return the key of a seed.
-
-    Args:
-        seed: 128 bits in hex.
-        secret_key: the server's secret, without which a seed gives no key; by default the current one.
-    """
+    """Return the key of a seed."""
     value = salted_hmac("apikeys.secret", seed, secret=secret_key or settings.SECRET_KEY, algorithm="sha256")
     return KEY_PREFIX + value.hexdigest()[:32]
 
 
 def recover_key(seed: str, digest: str) -> str | None:
-    """Return the key of a seed, also after the server's secret was rotated.
-
-    None if that secret is unknown.
-    """
+    """Return the key of a seed, also after the server's secret was rotated."""
+    # None if that secret is unknown.
     known = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return next(
         (key for key in (derive_key(seed, secret_key) for secret_key in known) if hash_key(key) == digest), None

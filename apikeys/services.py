@@ -28,13 +28,9 @@ MAX_KEYS_PER_DAY = 100  # including revoked keys, because every key and its audi
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A key that was created now, or by an earlier request with the same idempotency key.
+    """A key that was created now, or by an earlier request with the same idempotency key."""
 
-    Args:
-        key: the stored key.
-        secret: the key itself, which cannot be shown later.
-        replayed: True if an earlier request created the key.
-    """
+    # `replayed`: True if an earlier request created the key.
 
     key: ApiKey
     secret: str
@@ -53,23 +49,14 @@ def create(
 ) -> CreatedKey:
     """Create a key.
 
-    For an idempotency key, the server stores a seed for a day, not the secret; only this server can derive the key from
-    the seed.
-
-    Args:
-        user: the owner.
-        name: a name for people.
-        scopes: the scopes; None means the default scopes.
-        expires_at: the time of expiry; None means no expiry.
-        parent: the key that authenticated the request; the new key gets no more scopes and no later expiry.
-        idempotency_key: the request's idempotency key, if it has one.
-
     Raises:
         ScopeMissing: the parent lacks some of these scopes.
         KeyLimitReached: the user has as many active keys as the tier allows.
         RateLimited: the user has created MAX_KEYS_PER_DAY keys within a day.
         IdempotencyConflict: the idempotency key was used for another request.
     """
+    # For an idempotency key, the server stores a seed for a day, not the secret; only this server can derive the key
+    # from the seed.
     granted = _resolve_scopes(scopes, parent)
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # parallel requests wait: the limit is exact
     key_id, seed = uuid4(), secret.new_seed()
@@ -94,7 +81,7 @@ def create(
 
 
 def _check_daily_limit(user: User) -> None:
-    """Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day."""
+    # Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day.
     since = datetime.now(UTC) - DAY
     made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
     for oldest in made.values_list("created_at", flat=True)[MAX_KEYS_PER_DAY - 1 : MAX_KEYS_PER_DAY]:
@@ -103,10 +90,7 @@ def _check_daily_limit(user: User) -> None:
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    """Return the new key's scopes.
-
-    Raise ScopeMissing if they exceed those of the parent.
-    """
+    # Raise ScopeMissing if they exceed those of the parent.
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))
     if not granted or set(granted) - set(available):
@@ -148,11 +132,7 @@ def revoke(*, user: User, key_id: UUID) -> None:
 
 
 def revoke_all(keys: QuerySet[ApiKey], *, actor: User | None) -> int:
-    """Revoke keys on behalf of staff or of an account's deletion.
-
-    Returns:
-        The number of keys that were active.
-    """
+    """Revoke keys on behalf of staff or of an account's deletion."""
     return _revoke(keys.filter(revoked_at=None), Action.KEY_REVOKED, actor=actor)
 
 

@@ -1,7 +1,6 @@
-"""Periodic billing tasks, which beat starts.
+"""Periodic billing tasks, which beat starts."""
 
-They import services, which import `billing.tasks`; so they cannot be in that module.
-"""
+# They import services, which import `billing.tasks`; so they cannot be in that module.
 
 import logging
 

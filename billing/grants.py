@@ -1,7 +1,6 @@
-"""Recalculate users' tiers, and manage the tiers that staff grant or restore.
+"""Recalculate users' tiers, and manage the tiers that staff grant or restore."""
 
-No other module writes `User.tier`.
-"""
+# No other module writes `User.tier`.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -21,11 +20,9 @@ from lunaos.errors import ValidationFailed
 
 @transaction.atomic
 def recalculate_tier(user: User, *, actor: User | None = None) -> str:
-    """Set a user's tier to the highest that subscriptions and grants give.
-
-    The tier counts from the next request on, and `user.tier` is updated in place. `actor` is the staff member who
-    caused the change; None for Stripe's events, periodic tasks and commands.
-    """
+    """Set a user's tier to the highest that subscriptions and grants give, and return it."""
+    # The tier counts from the next request on, and `user.tier` is updated in place. `actor` is None for Stripe's
+    # events, periodic tasks and commands.
     now = datetime.now(UTC)
     locked = _lock_user(user)
     if locked is None:  # the account was deleted meanwhile
@@ -58,8 +55,6 @@ def _lock_user(user: User) -> User | None:
 def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
     """Give a user a tier until a time in UTC, or without an end, whatever is paid.
 
-    `actor` is the staff member who grants; None for a command.
-
     Raises:
         ValidationFailed: the tier does not exist, or `until` is in the past.
     """
@@ -79,10 +74,8 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> int:
-    """End all grants of a user and return how many there were.
-
-    The tier that is paid for stays.
-    """
+    """End all grants of a user and return how many there were."""
+    # The tier that is paid for stays.
     ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
     return ended
@@ -97,11 +90,8 @@ def set_tier(
     actor: User | None = None,
     reason: str = "Set by an operator.",
 ) -> None:
-    """Replace all grants of a user by one; the free tier leaves none.
-
-    Raises:
-        ValidationFailed: the tier does not exist, or `until` is in the past.
-    """
+    """Replace all grants of a user by one."""
+    # The free tier leaves none; raise as `grant`.
     _end_active_grants(user, actor, reason=reason)
     if tier == tiers.FREE:
         recalculate_tier(user, actor=actor)
@@ -111,10 +101,8 @@ def set_tier(
 
 @transaction.atomic
 def waive_lost_disputes(*, user: User, reason: str, actor: User | None = None) -> int:
-    """Let a user's subscription count again although disputes were lost, and return how many there were.
-
-    Checkouts are open again, too. A dispute that is lost later blocks them anew.
-    """
+    """Let a subscription count again although disputes were lost; return how many there were."""
+    # Checkouts are open again, too. A dispute that is lost later blocks them anew.
     _lock_user(user)
     lost = list(disputes.list_lost(user).values_list("id", flat=True))
     DisputeWaiver.objects.bulk_create(
@@ -135,11 +123,9 @@ def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
 
 
 def recalculate_due_tiers() -> int:
-    """Recalculate the tiers that no event of Stripe's would change.
-
-    These are tiers of users with an expired grant or an overdue payment, or whose customer belongs to the other mode of
-    Stripe than the key. Returns the number of users.
-    """
+    """Recalculate the tiers that no event of Stripe's would change; return the number of users."""
+    # These are tiers of users with an expired grant or an overdue payment, or whose customer belongs to the other
+    # mode of Stripe than the key.
     expired = User.objects.filter(pk__in=Grant.objects.due().values("user"))
     paying = User.objects.exclude(tier=tiers.FREE)
     overdue = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")

@@ -12,13 +12,9 @@ from djstripe.models import Invoice
 
 @dataclass(frozen=True, slots=True)
 class FoundInvoice:
-    """An invoice as Stripe's last answer left it.
+    """An invoice as Stripe's last answer left it."""
 
-    Args:
-        pk: of its page in the admin.
-        number: as printed; its id at Stripe if it has none yet.
-        owner: e-mail address of the user; empty if the account is deleted.
-    """
+    # `number` is its id at Stripe if it has none yet; `owner` is empty if the account is deleted.
 
     pk: Any
     number: str

@@ -77,11 +77,10 @@ class Tier(models.Model):
 
 
 class MonthlyUsage(models.Model):
-    """Executions of one user in one UTC calendar month, reservations included.
+    """Executions of one user in one UTC calendar month, reservations included."""
 
-    Only `billing.quota` writes these rows, in single conditional statements. The runs are the ledger that
-    `runs.ledger` compares them with.
-    """
+    # Only `billing.quota` writes these rows, in single conditional statements. The runs are the ledger that
+    # `runs.ledger` compares them with.
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="monthly_usage")
     month = models.DateField(help_text="The month's first day.")
@@ -100,10 +99,9 @@ class MonthlyUsage(models.Model):
 
 
 class UsageOfAddress(models.Model):
-    """Executions of a deleted account this month, by a keyed hash of its address.
+    """Executions of a deleted account this month, by a keyed hash of its address."""
 
-    `billing.usage_carryover` writes and reads these rows.
-    """
+    # `billing.usage_carryover` writes and reads these rows.
 
     digest = models.CharField(max_length=64, help_text="HMAC of the address with the server's secret.")
     month = models.DateField(db_index=True, help_text="The month's first day; the row goes when the month has ended.")

@@ -1,9 +1,8 @@
-"""Monthly executions: reserved before a run, released when it produces nothing.
+"""Monthly executions: reserved before a run, released when it produces nothing."""
 
-The counter only changes in one conditional statement, so that parallel requests cannot pass the limit together.
-Settling a charge writes nothing here: a reserved execution stays counted, and the run's row records the settlement
-(`runs.Run.charge`).
-"""
+# The counter only changes in one conditional statement, so that parallel requests cannot pass the limit together.
+# Settling a charge writes nothing here: a reserved execution stays counted, and the run's row records the settlement
+# (`runs.Run.charge`).
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,10 +47,8 @@ _USAGE_SQL = """
 
 
 def reservation_sql(condition: str = "true") -> str:
-    """Return the SQL that reserves an execution if a condition (SQL of ours) holds.
-
-    The statement returns no row if the condition does not hold or the month is used up.
-    """
+    """Return the SQL that reserves an execution if a condition (SQL of ours) holds."""
+    # The statement returns no row if the condition does not hold or the month is used up.
     return _RESERVATION_SQL.format(condition=condition)
 
 
@@ -65,10 +62,9 @@ RESERVATION_SQL = reservation_sql()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A user's executions in one month, whose first day in UTC is `month`.
+    """A user's executions, agents and chains together, in the UTC month that begins with `month`."""
 
-    `used` counts agents and chains together. `told_percent` is the mark at which the user was mailed last.
-    """
+    # `told_percent` is the mark at which the user was mailed last.
 
     month: date
     limit: int
@@ -128,13 +124,8 @@ def reservation_parameters(user: User, now: datetime, *, chain: bool) -> dict[st
 def usage_after_reservation(
     user: User, parameters: dict[str, Any], reserved: tuple[int, int, int] | None, *, exempt: bool = False
 ) -> Usage:
-    """Return the usage after a reservation, and mail the owner at a mark.
-
-    `reserved` is the row that the reservation returned; for an exempt run, the row of `usage_sql`.
-
-    Raises:
-        QuotaExceeded: there is no row, since the month is used up.
-    """
+    """Return the usage after a reservation, and mail the owner at a mark; raise QuotaExceeded without a row."""
+    # For an exempt run, `reserved` is the row of `usage_sql`.
     if reserved is None:
         raise _quota_exceeded(user, datetime.now(UTC))
     usage = Usage(parameters["month"], parameters["quota"], *reserved)
@@ -151,11 +142,7 @@ def current_usage(user: User, now: datetime) -> Usage:
 
 
 def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
-    """Reserve one execution in a statement of its own, for a run that is resumed.
-
-    Raises:
-        QuotaExceeded: the month is used up.
-    """
+    """Reserve one execution in a statement of its own, for a run that is resumed, or raise QuotaExceeded."""
     parameters = reservation_parameters(user, now, chain=chain)
     with connection.cursor() as cursor:
         cursor.execute(RESERVATION_SQL, parameters)
@@ -200,7 +187,7 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
 
 
 def _warn_owner(user: User, usage: Usage) -> None:
-    """Mail the owner once per mark and month, however many requests reach it."""
+    # Mail the owner once per mark and month, however many requests reach it.
     due = max((mark for mark in MAIL_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
     if due <= usage.told_percent:
         return

@@ -22,11 +22,7 @@ class RateThrottle(BaseThrottle):
     """Limits requests in one-minute windows, per user or per anonymous address."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """Count the request and set its window for the rate-limit headers.
-
-        Raises:
-            RateLimited: the window is full.
-        """
+        """Count the request, set its window for the rate-limit headers, or raise RateLimited."""
         user = cast(User | None, request.user)
         if user is None:
             window = ratelimit.get_address_window(request._request, count=True)

@@ -1,11 +1,7 @@
-"""Tiers and their limits: rows that staff can change, cached for seconds.
+"""Tiers and their limits (CONTRACT, section 4): rows that staff can change, cached for seconds."""
 
-CONTRACT, section 4, has the figures of the three first tiers.
-
-To add a tier, staff add a row in the admin: its name, a rank above the tiers whose agents it may use, its limits. To
-sell the tier, set a price and a lookup key, then run `manage.py sync_stripe_plans`. Texts of its runs are kept as long
-as the next lower tier's, unless LUNAOS_RETENTION_DAYS names the tier.
-"""
+# To add a tier, staff add a row in the admin: its name, a rank above the tiers whose agents it may use, its limits.
+# To sell the tier, set a price and a lookup key, then run `manage.py sync_stripe_plans`.
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -42,32 +38,22 @@ def get(name: str) -> Tier:
 
 
 def allows(tier: str, required: str) -> bool:
-    """Return whether a user of `tier` may use what requires `required`.
-
-    An unknown required tier allows no user.
-    """
+    """Return whether a user of `tier` may use what requires `required`; False for an unknown one."""
     return required in _current() and get(tier).rank >= get(required).rank
 
 
 def retention_days(name: str) -> int:
-    """Return the days for which inputs, outputs and events of a tier's runs are kept.
-
-    A tier that LUNAOS_RETENTION_DAYS does not name, as one that staff have added, has the days of the next lower tier
-    that it names. Free is always named.
-    """
+    """Return the days for which inputs, outputs and events of a tier's runs are kept."""
+    # A tier that LUNAOS_RETENTION_DAYS does not name, as one that staff have added, has the days of the next lower
+    # tier that it names. Free is always named.
     rank = get(name).rank
     named = (tier for tier in reversed(list_all()) if tier.rank <= rank and tier.name in settings.RETENTION_DAYS)
     return next((settings.RETENTION_DAYS[tier.name] for tier in named), settings.RETENTION_DAYS[FREE])
 
 
 def check_settings() -> None:
-    """Refuse a retention for a tier that does not exist.
-
-    The settings cannot do so: the tiers are rows of the database.
-
-    Raises:
-        ImproperlyConfigured: LUNAOS_RETENTION_DAYS names an unknown tier.
-    """
+    """Raise ImproperlyConfigured if LUNAOS_RETENTION_DAYS names a tier that does not exist."""
+    # The settings cannot do so: the tiers are rows of the database.
     if unknown := sorted(settings.RETENTION_DAYS.keys() - {*names()}):
         raise ImproperlyConfigured(
             f"LUNAOS_RETENTION_DAYS names {', '.join(unknown)}, which is no tier: there are {', '.join(names())}. "

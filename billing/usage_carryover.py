@@ -1,7 +1,6 @@
-"""Carry a deleted account's monthly usage over to the next with its address.
+"""Carry a deleted account's monthly usage over to the next with its address."""
 
-Only an HMAC of the address with the server's secret is stored, so that the rows reveal no address.
-"""
+# Only an HMAC of the address with the server's secret is stored, so that the rows reveal no address.
 
 from datetime import UTC, date, datetime
 

@@ -1,7 +1,6 @@
-"""Chain presets in the admin, with versions like agents.
+"""Chain presets in the admin, with versions like agents."""
 
-A preset has at most five steps, all of enabled agents.
-"""
+# A preset has at most five steps, all of enabled agents.
 
 from collections.abc import Sequence
 from typing import Any, cast

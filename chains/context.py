@@ -1,9 +1,8 @@
-"""Compose a step's input from the request's context and earlier outputs.
+"""Compose a step's input from the request's context and earlier outputs."""
 
-Texts that do not fit the model's window are truncated. Separator lines carry a boundary that neither the request nor an
-earlier step can know. The text begins with an explanation of the boundary: a separator line inside a context or an
-answer has no effect.
-"""
+# Texts that do not fit the model's window are truncated. Separator lines carry a boundary that neither the request
+# nor an earlier step can know. The text begins with an explanation of the boundary: a separator line inside a context
+# or an answer has no effect.
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -28,48 +27,29 @@ class StepOutput:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Number of characters left out of a step's output.
+    """Number of characters left out of a step's output."""
 
-    The field names are members of the event `step_start`.
-    """
+    # The field names are members of the event `step_start`.
 
     step: int
     characters: int
 
 
 def max_context_bytes(*, window: int, answer: int, prompt: str) -> int:
-    """Return the bytes that a step's context may take.
-
-    Args:
-        window: tokens of the model's context window.
-        answer: tokens reserved for the answer.
-        prompt: the agent's system prompt.
-    """
+    """Return the bytes that a step's context may take."""
     return BYTES_PER_TOKEN * (window - answer - TEMPLATE_OVERHEAD_TOKENS) - len(prompt.encode())
 
 
 def boundary(run_id: UUID, position: int) -> str:
-    """Return the boundary of one step's separators.
-
-    Each step has another boundary, so a model that repeats the boundary it was shown forges nothing in later steps.
-    """
+    """Return the boundary of one step's separators."""
+    # Each step has another boundary, so a model that repeats the boundary it was shown forges nothing in later steps.
     return salted_hmac("chains.context", f"{run_id} {position}", algorithm="sha256").hexdigest()[:BOUNDARY_LENGTH]
 
 
 def compose(
     context: str, outputs: list[StepOutput], max_context_bytes: int, boundary: str
 ) -> tuple[str, list[Truncation]]:
-    """Join the request's context and the outputs, truncated to fit.
-
-    Args:
-        context: the request's context.
-        outputs: of the earlier steps, in order.
-        max_context_bytes: limit in bytes of UTF-8.
-        boundary: of the separator lines.
-
-    Returns:
-        The text, and the truncations.
-    """
+    """Join the request's context and the outputs, truncated to fit."""
     # The oldest outputs are truncated first. The request's context is never truncated: the provider refuses a request
     # that is too long by itself.
     texts = {output.step: output.text for output in outputs}
@@ -100,7 +80,7 @@ def _explain_boundary(boundary: str) -> str:
 
 
 def _truncate(text: str, excess: int) -> tuple[str, int]:
-    """Remove so many bytes from the end, and some more for the note about it."""
+    # Remove so many bytes from the end, and some more for the note about it.
     encoded = text.encode()
     kept_bytes = max(0, len(encoded) - excess - len(_truncation_note(len(text))))
     kept = encoded[:kept_bytes].decode(errors="ignore")

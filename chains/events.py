@@ -68,16 +68,8 @@ def chain_done(steps: list[RunStep]) -> RunEvent:
 
 
 def missing_events(run: Run, succeeded: list[RunStep], lines: list[bytes], stored: str = "") -> Iterator[RunEvent]:
-    """Yield the events that the database implies and the log lacks.
-
-    A worker may have died between the two writes, or Valkey may have lost its data.
-
-    Args:
-        run: the chain's run.
-        succeeded: the steps that are done, in order.
-        lines: the chain's events in the log.
-        stored: its events in the database: the opening, and for a resumed chain the events before.
-    """
+    """Yield the events that the database implies and the log lacks."""
+    # A worker may have died between the two writes, or Valkey may have lost its data.
     if not lines:
         yield from _parse_opening(stored) or [chain_start(run)]
     texts, done = _read_steps(lines)
@@ -97,7 +89,7 @@ def _parse_opening(stored: str) -> list[RunEvent]:
 
 
 def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """Return each step's text since its last start, and the finished steps."""
+    # Return each step's text since its last start, and the finished steps.
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

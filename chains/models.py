@@ -32,11 +32,7 @@ class ChainPreset(Versioned):
         return self.name
 
     def clean(self) -> None:
-        """Check the id, the number of steps and their agents.
-
-        Raises:
-            ValidationError: one of the rules is broken.
-        """
+        """Check the id, the number of steps and their agents; may raise ValidationError."""
         if self.slug == CUSTOM_SLUG:
             raise ValidationError(
                 {"slug": f"The id {CUSTOM_SLUG!r} is reserved for chains without a preset. Choose another id."}

@@ -1,7 +1,7 @@
-"""The named chains, cached in this process (CONTRACT, section 6).
+"""The named chains, cached in this process (CONTRACT, section 6)."""
 
-How to add one: in the admin, under Chain presets; for one that comes with a release, by a migration like 0002_presets.
-"""
+# How to add one: in the admin, under Chain presets; for one that comes with a release, by a migration like
+# 0002_presets.
 
 from agents import catalogue
 from billing import tiers

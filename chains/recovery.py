@@ -21,12 +21,10 @@ logger = logging.getLogger(__name__)
 
 
 def recover() -> None:
-    """Requeue orphaned chains; end those that keep crashing their workers.
-
-    A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later writes of
-    the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after an outage of
-    the database, during which no worker could renew its lease (`runs.recovery.outages`).
-    """
+    """Requeue orphaned chains; end those that keep crashing their workers."""
+    # A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later
+    # writes of the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after
+    # an outage of the database, during which no worker could renew its lease (`runs.recovery.outages`).
     orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return
@@ -49,7 +47,7 @@ def _recover(run: Run) -> None:
 
 
 def _resend_lost_messages() -> None:
-    """Resend messages of waiting chains that the broker or a worker has lost."""
+    # Resend messages of waiting chains that the broker or a worker has lost.
     # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message looks like a waiting
     # one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
     # duplicates.

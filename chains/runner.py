@@ -1,7 +1,6 @@
-"""Execute a chain in a worker, step by step.
+"""Execute a chain in a worker, step by step."""
 
-Each step is saved at its end, so that another worker can go on.
-"""
+# Each step is saved at its end, so that another worker can go on.
 
 import asyncio
 import time
@@ -67,11 +66,7 @@ class ChainExecution:
 
 
 def run(run_id: UUID) -> None:
-    """Execute the next queued chain.
-
-    Args:
-        run_id: the chain of the worker's message.
-    """
+    """Execute the next queued chain."""
     # Returns when the chain has ended or its lease is lost.
     if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
@@ -95,11 +90,7 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
 
 
 async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
-    """Fence the log and load the chain, then make the chain cancellable.
-
-    Raises:
-        LeaseLost: another execution has claimed the chain meanwhile.
-    """
+    # Fence the log and load the chain, then make the chain cancellable.
     # The recorder gets its attempt last: without one it is not cancelled half-way. The row is read after the recorder
     # is registered in this process, so that no cancellation is missed in between.
     recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
@@ -157,7 +148,7 @@ async def _run_step(chain: ChainExecution) -> None:
 
 
 def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
-    """Return the step's agent, targets, and smallest context window in tokens."""
+    # Return the step's agent, targets, and smallest context window in tokens.
     agent = agent_services.get_agent(run.steps[position - 1])
     targets = agent_services.targets_for_run(run)
     return agent, targets, min(catalogue.context_window(each.provider.name, each.model) for each in targets)
@@ -184,11 +175,6 @@ async def _handle_stop(chain: ChainExecution) -> None:
 
 
 async def _save_step(chain: ChainExecution, status: Status, error_code: str = "") -> None:
-    """Save the current step, if there is one.
-
-    Raises:
-        LeaseLost: another worker executes the chain now.
-    """
     position = chain.next_position
     if position > len(chain.run.steps):
         return
@@ -213,7 +199,7 @@ async def _save_step(chain: ChainExecution, status: Status, error_code: str = ""
 
 
 def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cost) -> RunStep:
-    """Return a step's row; the cost of earlier executions of the step is added."""
+    # Return a step's row; the cost of earlier executions of the step is added.
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
     tokens = used + (TokenUsage.from_row(earlier) if earlier else TokenUsage())
     return RunStep(
@@ -239,7 +225,6 @@ async def _finish(
     error: LunaError | None = None,
     answer: Completion | None = None,
 ) -> None:
-    """End the chain."""
     outcome = outcomes.Outcome(
         status=status,
         provider=chain.run.provider,

@@ -65,19 +65,6 @@ def start(
 ) -> run_services.StartedRun:
     """Check the request, reserve one execution, write the run, and enqueue it.
 
-    Args:
-        user: owner of the run.
-        chain: a preset's id; None with `steps`.
-        steps: slugs of agents; None with `chain`.
-        context: the input of the first step.
-        provider: as requested, for all steps; None for the default.
-        model: as requested, for all steps; None for the default.
-        request_id: id of the HTTP request.
-        started: when the request arrived, on the `time.perf_counter` clock.
-        repository: whose best passages every step gets; None for none.
-        idempotency_key: from the request's Idempotency-Key header; None without one.
-        api_key: the key of the request; None for a token.
-
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
         ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
@@ -122,9 +109,6 @@ def start(
 def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
     """Resume a failed chain from the step that failed.
 
-    Returns:
-        The run, and the position of its last event so far.
-
     Raises:
         NotFound: no such run, or another user's.
         RunNotResumable: the run is an agent's, under way, or has not failed.
@@ -155,11 +139,6 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
 
 
 def _find_preset(chain: str | None) -> ChainPreset:
-    """Return a preset that can be run.
-
-    Raises:
-        UnknownChain: with the available presets; also if an agent of the preset is missing.
-    """
     preset = presets.current().get(chain or "")
     missing = presets.missing_agents(preset) if preset else []
     if preset and not missing:
@@ -172,7 +151,6 @@ def _find_preset(chain: str | None) -> ChainPreset:
 
 @transaction.atomic
 def _requeue(run: Run) -> quota.Usage:
-    """Set a failed run to queued, once."""
     # An execution is reserved only if none is charged and the run is not exempt.
     now, activity = datetime.now(UTC), start_limits.lock_owner(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
@@ -190,11 +168,7 @@ def _requeue(run: Run) -> quota.Usage:
 
 
 def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
-    """Write the first events to the run's log, and enqueue the run.
-
-    Raises:
-        ServiceUnavailable: the queue cannot be reached; the run has failed then.
-    """
+    # Write the first events to the run's log, and enqueue the run.
     # The log has fewer events than `before` if it has expired or Valkey was down.
     lines = [*before, *map(encode, opening)]
     try:
@@ -207,7 +181,7 @@ def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[byt
 
 
 def _fail(run: Run, lines: list[bytes]) -> None:
-    """End the run as failed; if a worker has taken it after all, the worker goes on."""
+    # End the run as failed; if a worker has taken it after all, the worker goes on.
     error = ServiceUnavailable(QUEUE_UNAVAILABLE, retry_after=RETRY_AFTER_S)
     outcome = outcomes.Outcome(
         Status.FAILED,

@@ -1,7 +1,6 @@
-"""Strict readers of environment variables; imports nothing of the project.
+"""Strict readers of environment variables; imports nothing of the project."""
 
-A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example.
-"""
+# A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example.
 
 import builtins
 import logging

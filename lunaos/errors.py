@@ -9,12 +9,10 @@ MAX_ERROR_BYTES = 65_536  # of an error answer
 
 
 class LunaError(Exception):
-    """An error of the contract; domains raise it, `lunaos.api.exceptions` renders it.
+    """An error of the contract; domains raise it, `lunaos.api.exceptions` renders it."""
 
-    Args:
-        retry_after: seconds until another try makes sense; sent as `Retry-After`.
-        extra: further members of the error object; `members` holds examples for the OpenAPI document.
-    """
+    # `retry_after`: seconds until another try makes sense; sent as `Retry-After`. `extra`: further members of the
+    # error object; `members` holds examples for the OpenAPI document.
 
     code: str = "internal_error"
     status: int = 500

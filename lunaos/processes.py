@@ -1,7 +1,6 @@
-"""The commands of the platform's processes: `python -m lunaos.processes ROLE`.
+"""The commands of the platform's processes: `python -m lunaos.processes ROLE`."""
 
-`make up`, the image, compose and Kubernetes use them. `… manage WORDS` executes `manage.py WORDS`.
-"""
+# `make up`, the image, compose and Kubernetes use them. `… manage WORDS` executes `manage.py WORDS`.
 
 import os
 import sys

@@ -1,7 +1,6 @@
-"""Limits of a web process on request line, headers, body and time of a request.
+"""Limits of a web process on request line, headers, body and time of a request."""
 
-A request that exceeds a limit is not read further; the application answers it like any other request.
-"""
+# A request that exceeds a limit is not read further; the application answers it like any other request.
 
 import asyncio
 import re

@@ -1,7 +1,6 @@
-"""All settings, read strictly from the environment; see `.env.example`.
+"""All settings, read strictly from the environment; see `.env.example`."""
 
-No default is unsafe in production; `lunaos.safety` refuses to start with unsafe values.
-"""
+# No default is unsafe in production; `lunaos.safety` refuses to start with unsafe values.
 
 import sys
 from datetime import timedelta

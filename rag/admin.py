@@ -1,7 +1,6 @@
-"""Admin pages of repositories and index jobs.
+"""Admin pages of repositories and index jobs."""
 
-Deleting a repository needs the permission to delete its jobs too. A running job that is deleted stops.
-"""
+# Deleting a repository needs the permission to delete its jobs too. A running job that is deleted stops.
 
 import json
 

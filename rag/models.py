@@ -1,7 +1,6 @@
-"""Indexed code: a repository has files, a file has chunks, a chunk has vectors.
+"""Indexed code: a repository has files, a file has chunks, a chunk has vectors."""
 
-The database's own cascades delete the rows of a repository: a repository may have a hundred thousand of them.
-"""
+# The database's own cascades delete the rows of a repository: a repository may have a hundred thousand of them.
 
 import uuid
 
@@ -108,7 +107,9 @@ class Chunk(_OfRepository):
 
 
 class Vector(_OfRepository):
-    """A chunk's embedding by one model; a chunk has two while its repository is reindexed."""
+    """A chunk's embedding by one model."""
+
+    # A chunk has two while its repository is reindexed.
 
     chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     model = models.CharField(max_length=128)

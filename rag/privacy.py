@@ -62,7 +62,7 @@ def _files(repository: Repository) -> Iterator[Row]:
 
 
 def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
-    """Read the chunks of files in one query; return them by the file's id."""
+    # Read the chunks of files in one query; return them by the file's id.
     found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
     by_file = groupby(found, key=lambda chunk: chunk.file_id)
     return {
@@ -71,7 +71,6 @@ def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
 
 
 def _chunks(file: File) -> Iterator[Row]:
-    """Read the chunks of one file, a few at a time."""
     ordered, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
     while found := list(ordered.filter(position__gt=last)[:CHUNKS_PER_QUERY]):
         last = found[-1].position

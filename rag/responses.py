@@ -14,18 +14,16 @@ from rag.serializers import IndexedSerializer, JobSerializer
 
 
 class JobResponse(DeferredResponse):
-    """The outcome of an index job; 202 with the job if it takes longer than RAG_WAIT_S seconds."""
+    """The outcome of an index job."""
+
+    # 202 with the job if it takes longer than RAG_WAIT_S seconds.
 
     def __init__(self, job: IndexJob) -> None:
         super().__init__()
         self._job = job
 
     async def open(self, within_s: float) -> HttpResponseBase:
-        """Wait for the job on the event loop.
-
-        Raises:
-            LunaError: the job failed with this error.
-        """
+        """Wait for the job on the event loop, or raise LunaError."""
         reader = JobEventReader(self._job.pk)
         try:
             return job_response(await reader.wait_for_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))

@@ -122,7 +122,9 @@ class JobSerializer(serializers.ModelSerializer[IndexJob]):
 
 
 class LastChangeSerializer(serializers.Serializer[Any]):
-    """The Last-Event-ID header of a client (WHATWG HTML 9.2.4); ids are a job's revisions."""
+    """The Last-Event-ID header of a client (WHATWG HTML 9.2.4)."""
+
+    # Ids are a job's revisions.
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {"Last-Event-ID": serializers.IntegerField(min_value=-1, max_value=2**31)}

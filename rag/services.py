@@ -30,13 +30,9 @@ MAX_NAMES_LISTED = 50
 
 @dataclass(frozen=True, slots=True)
 class RepositorySummary:
-    """A repository with its counts.
+    """A repository with its counts."""
 
-    Args:
-        languages: number of files by language, in descending order.
-        model: embedding model of its vectors.
-        bytes: stored bytes.
-    """
+    # `bytes`: stored bytes.
 
     name: str
     files: int
@@ -50,11 +46,6 @@ class RepositorySummary:
 def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
     """Index files: a small request here and now, a larger one in a worker.
 
-    The repository is created if missing. The paths of the files come from `paths.clean`.
-
-    Returns:
-        The job. It has ended if the request was small and quick and no other job held the repository.
-
     Raises:
         EmbeddingsNotConfigured: no server is configured; nothing was written.
         ReindexRequired: the repository's vectors are of another model than the configured one.
@@ -62,6 +53,7 @@ def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> 
         BacklogFull: the files fit only after waiting files are indexed.
         UnknownRepository: the repository was deleted meanwhile.
     """
+    # The repository is created if missing. The paths of the files come from `paths.clean`.
     files = [apply_skip_rules(file) for file in files]
     try:
         job = _create_job(user, repository, files)
@@ -79,17 +71,13 @@ def index_folder(
 ) -> tuple[IndexJob, int]:
     """Index a folder of this machine in this process, and remove deleted files from the index.
 
-    The repository is created if missing. `found` holds paths below `root`; `on_progress` is called with the progress
-    since its last call.
-
-    Returns:
-        The succeeded job, and the number of removed files.
-
     Raises:
         ValueError: the repository's name is invalid.
         RepositoryBusy: another process is indexing the repository.
         LunaError: the job failed with this error.
     """
+    # The repository is created if missing. `found` holds paths below `root`; `on_progress` is called with the
+    # progress since its last call.
     target = open_repository(user, repository)
     job = IndexJob.objects.create(repository=target, kind=JobKind.FOLDER, model=target.model, files=len(found))
     if not runner.run_folder(job, folders.read_files(root, found), on_progress):
@@ -115,11 +103,7 @@ def open_repository(user: User, name: str) -> Repository:
 
 
 def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
-    """Create a job with its files if the owner's limits allow both, else write nothing.
-
-    Raises:
-        IntegrityError: the repository was deleted meanwhile.
-    """
+    # Create a job with its files if the owner's limits allow both, else write nothing.
     model = embeddings.current_embedder().model
     found = Repository.objects.filter(user=user, name=paths.clean_name(name)).first()
     if found:
@@ -212,11 +196,7 @@ def delete_repository(*, user: User, repository: str) -> None:
 
 
 def get_job(*, user: User, job_id: UUID) -> IndexJob:
-    """Return a job of the user.
-
-    Raises:
-        NotFound: there is no such job, or it is another user's.
-    """
+    """Return a job of the user, or raise NotFound."""
     found = IndexJob.objects.select_related("repository").filter(pk=job_id, repository__user=user).first()
     if found is None:
         raise NotFound("There is no such job.")
@@ -257,7 +237,7 @@ def _summarize_one(repository: Repository, rows: list[Any]) -> RepositorySummary
 
 
 def _by_name(user: User, name: str) -> QuerySet[Repository]:
-    """Return the user's repositories of that name; none for an invalid name."""
+    # Return the user's repositories of that name; none for an invalid name.
     try:
         return Repository.objects.filter(user=user, name=paths.clean_name(name))
     except ValueError:

@@ -12,7 +12,9 @@ _requested = threading.Event()
 
 
 class WorkerStopping(Exception):
-    """This worker must stop; written files stay done, and another worker continues the job."""
+    """This worker must stop."""
+
+    # Written files stay done, and another worker continues the job.
 
 
 def request() -> None:

@@ -34,14 +34,10 @@ USAGE = """
 
 @dataclass(frozen=True, slots=True)
 class StorageUsage:
-    """An owner's storage in code search.
+    """An owner's storage in code search."""
 
-    Args:
-        bytes: size of the files in the index.
-        waiting: bytes of the files that wait for indexing.
-        growth: bytes by which the waiting files may enlarge the index.
-        repositories: number of repositories.
-    """
+    # `waiting`: bytes of the files that wait for indexing. `growth`: bytes by which the waiting files may enlarge the
+    # index.
 
     bytes: int
     waiting: int
@@ -75,16 +71,12 @@ def check_repository_limit(owner: User) -> None:
 def check_byte_limits(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
     """Refuse files that exceed the tier's bytes; the caller holds the owner's lock.
 
-    Files that replace larger ones are accepted above the limit too. `files` come from `apply_skip_rules`; a skipped
-    file counts 0 bytes.
-
-    Returns:
-        The bytes by which each file may enlarge the repository.
-
     Raises:
         StorageLimitReached: these files would exceed the bytes that the tier allows.
         BacklogFull: too many bytes of the owner wait for indexing.
     """
+    # Files that replace larger ones are accepted above the limit too. `files` come from `apply_skip_rules`; a skipped
+    # file counts 0 bytes. The result: the bytes by which each file may enlarge the repository.
     kept = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     growths = _growths(repository, files, kept)
     new_bytes, growth = sum(kept), sum(growths)

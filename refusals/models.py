@@ -15,7 +15,8 @@ class RefusalManager(models.Manager["Refusal"]):
     """Queries for refusals."""
 
     def kept(self) -> models.QuerySet["Refusal"]:
-        """Return the refusals of the last 30 days; older ones wait for their partition's end."""
+        """Return the refusals of the last 30 days."""
+        # Older ones wait for their partition's end.
         return self.filter(minute__gt=self.oldest_kept())
 
     def oldest_kept(self) -> datetime:

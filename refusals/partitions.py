@@ -1,4 +1,6 @@
-"""Monthly partitions of refusals; a month is dropped when its last row is 30 days old."""
+"""Monthly partitions of refusals."""
+
+# A month is dropped when its last row is 30 days old.
 
 from datetime import UTC, datetime, timedelta
 

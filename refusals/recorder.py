@@ -1,9 +1,8 @@
-"""Counts of refused requests: kept in memory, and written once a second (docs/adr/0046).
+"""Counts of refused requests: kept in memory, and written once a second (docs/adr/0046)."""
 
-A refusal changes an entry of this process's memory and waits for nothing. One task a process writes the entries of a
-second with one statement, so that a flood of refused requests holds neither threads nor connections. Counts that find
-no room, or no database, are dropped; a metric counts them.
-"""
+# A refusal changes an entry of this process's memory and waits for nothing. One task a process writes the entries of
+# a second with one statement, so that a flood of refused requests holds neither threads nor connections. Counts that
+# find no room, or no database, are dropped; a metric counts them.
 
 import asyncio
 import logging
@@ -76,15 +75,7 @@ _is_scheduled = False
 
 
 def count(*, user_id: UUID, key_id: UUID | None, key_prefix: str, code: str, message: str) -> None:
-    """Count the current request as refused; return at once.
-
-    Args:
-        user_id: the owner of the credential.
-        key_id: the API key; None for a token.
-        key_prefix: the beginning of the key; empty for a token.
-        code: error code of the answer.
-        message: the sentence of the answer.
-    """
+    """Count the current request as refused; return at once."""
     minute, request_id = datetime.now(UTC).replace(second=0, microsecond=0), client_info.request_id()
     place = (user_id, key_id, code)
     with _lock:
@@ -102,7 +93,7 @@ def count(*, user_id: UUID, key_id: UUID | None, key_prefix: str, code: str, mes
 
 
 def _has_room(place: Place, minute: datetime) -> bool:
-    """Return whether this minute may have a row for the place; the lock is held."""
+    # Return whether this minute may have a row for the place; the lock is held.
     global _minute, _row_count
     if minute != _minute:
         _minute, _row_count = minute, 0
@@ -118,7 +109,7 @@ def _has_room(place: Place, minute: datetime) -> bool:
 
 
 def _schedule_write() -> None:
-    """Start the task that writes each second, unless it runs; the lock is held."""
+    # Start the task that writes each second, unless it runs; the lock is held.
     global _writing, _is_scheduled
     if _is_scheduled and _writing is not None and not _writing.done():
         return
@@ -142,7 +133,6 @@ async def write_at_exit() -> None:
 
 
 async def _write_each_second() -> None:
-    """Write counts until a second brings none."""
     global _is_scheduled
     while True:
         await asyncio.sleep(WRITE_INTERVAL_S)
@@ -161,7 +151,7 @@ def _take() -> list[Entry]:
 
 
 def _write(entries: list[Entry]) -> None:
-    """Write rows; any error drops them, since no request waits for them."""
+    # Write rows; any error drops them, since no request waits for them.
     for start in range(0, len(entries), ROWS_PER_STATEMENT):
         rows = entries[start : start + ROWS_PER_STATEMENT]
         try:
@@ -177,7 +167,6 @@ def _parameters(rows: list[Entry]) -> dict[str, list[Any]]:
 
 
 def _storable(text: str) -> str:
-    """Return a text that PostgreSQL can store in the column."""
     return text.replace("\0", "").encode(errors="replace").decode()[:MAX_MESSAGE_CHARACTERS]
 
 

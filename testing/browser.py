@@ -30,10 +30,8 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser_page(chromium: Browser) -> Iterator[NewPage]:
-    """Open isolated pages; fail at the end if a page logged an error.
-
-    `new_page`'s options apply, and `expected`: parts of errors that are permitted.
-    """
+    """Open isolated pages; fail at the end if a page logged an error."""
+    # `new_page`'s options apply, and `expected`: parts of errors that are permitted.
     opened: list[Page] = []
     errors: list[str] = []
 

@@ -113,12 +113,7 @@ def migrate() -> None:
 
 
 def restore(*reach: str, **variables: str) -> bool:
-    """Fill an empty database from the dump; return False if there is none.
-
-    Args:
-        reach: words that lead PostgreSQL's programs to the database.
-        variables: for these programs, such as the password.
-    """
+    """Fill an empty database from the dump; return False if there is none."""
     if kept := _kept().exists():
         words = ["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", os.devnull, "--file", str(_kept())]
         _run(["psql", *words, *reach], variables)

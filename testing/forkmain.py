@@ -1,8 +1,7 @@
-"""The process from which tests fork web processes and workers.
+"""The process from which tests fork web processes and workers."""
 
-All modules are imported once, here. A child takes over the environment that it is given. If it differs in a setting
-that a module has read at its import, the child becomes a new Python process instead.
-"""
+# All modules are imported once, here. A child takes over the environment that it is given. If it differs in a setting
+# that a module has read at its import, the child becomes a new Python process instead.
 
 import asyncio
 import gc

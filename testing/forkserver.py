@@ -1,8 +1,7 @@
-"""Web processes and workers for tests, forked from a process with all imports.
+"""Web processes and workers for tests, forked from a process with all imports."""
 
-They are what `python -m daphne` or `python -m celery` makes, but for the command line. Where a test is about that,
-`Stack` and `subprocess` start real ones.
-"""
+# They are what `python -m daphne` or `python -m celery` makes, but for the command line. Where a test is about that,
+# `Stack` and `subprocess` start real ones.
 
 import ctypes
 import json
@@ -35,11 +34,7 @@ class Forked(subprocess.Popen[bytes]):
 
 
 class ForkServer:
-    """The process to fork from; it ends with this one.
-
-    Args:
-        environment: common to the processes to come: a difference may cost a child a full start.
-    """
+    """The process to fork from; it ends with this one."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._channel, theirs = socket.socketpair()

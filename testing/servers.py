@@ -32,11 +32,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 @contextmanager
 def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
-    """Start a web process; yield its base URL once `up` answers 200.
-
-    Args:
-        up: `/ready` if the first run must not wait for an import, `/openapi.json` if the server is not healthy.
-    """
+    """Start a web process; yield its base URL once `up` answers 200."""
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
     # The test has no open requests when the process ends.

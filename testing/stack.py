@@ -27,10 +27,9 @@ CADDY = Path(sys.executable).with_name("caddy")
 
 
 class Stack:
-    """PostgreSQL, Valkey and programs on them: `web`, `worker`, `chains-1`, ….
+    """PostgreSQL, Valkey and programs on them: `web`, `worker`, `chains-1`, …."""
 
-    `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
-    """
+    # `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
 
     by_command = False
     settings = "testing.quick_settings"

@@ -16,29 +16,16 @@ DAY_S = 24 * 3600
 
 
 def send(kind: str, message: str, **facts: Any) -> None:
-    """Alert the operators; never raises, and is sent even if the current transaction is rolled back.
-
-    Args:
-        kind: the kind of alert in snake_case; mails are limited per kind.
-        message: a sentence for the operators.
-        **facts: details for the log, without secrets.
-    """
+    """Alert the operators, even if the current transaction is rolled back."""
+    # Never raises.
     logger.critical(message, alarm=kind, **facts)
     if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", MAIL_INTERVAL_S):
         _mail(kind, message)
 
 
 def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
-    """Alert the operators at most once a day per subject, in the log and by mail.
-
-    Never raises.
-
-    Args:
-        kind: the kind of alert in snake_case.
-        subject: the object that the alert is about, such as a model's name.
-        message: a sentence for the operators.
-        **facts: details for the log, without secrets.
-    """
+    """Alert the operators at most once a day per subject, in the log and by mail."""
+    # Never raises.
     if _is_first(f"alarm:{kind}:{subject}", DAY_S):
         logger.critical(message, alarm=kind, **facts)
         if settings.ALARM_EMAILS:
@@ -46,10 +33,6 @@ def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
 
 
 def _is_first(key: str, within_s: int) -> bool:
-    """Return whether a key is new.
-
-    True if Valkey is down, because a repeated alert is better than a lost one.
-    """
     try:
         return bool(cache.add(key, 1, within_s))
     except (RedisError, OSError):

@@ -1,11 +1,9 @@
-"""The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
+"""The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013)."""
 
-Equal rows within a minute become one row, and one summary with their count after the minute, so that repeated actions
-cannot fill the table. Rows are never changed.
-
-Rows name users by id and hold no personal data. Address and user agent are in a second table, which the deletion of the
-account clears. The database numbers the rows, chains them, and refuses changes (accounts/migrations/0003_audit.py).
-"""
+# Equal rows within a minute become one row, and one summary with their count after the minute, so that repeated
+# actions cannot fill the table. Rows name users by id and hold no personal data: address and user agent are in a
+# second table, which the deletion of the account clears. The database numbers the rows, chains them, and refuses
+# changes (accounts/migrations/0003_audit.py).
 
 import hashlib
 import secrets
@@ -133,14 +131,7 @@ SELECT_EVENTS = f"""
 
 @dataclass(frozen=True, slots=True)
 class VerificationResult:
-    """Result of the verification of the whole trail.
-
-    Args:
-        rows: the number of intact rows, up to the first broken one.
-        head: the hash of the last intact row.
-        broken: the id of the first broken row; None if all are intact.
-        reason: the fault of the broken row.
-    """
+    """Intact rows up to the first broken one, the last intact row's hash, and the fault."""
 
     rows: int
     head: str
@@ -149,37 +140,22 @@ class VerificationResult:
 
 
 def record_on_commit(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
-    """Write an audit row after the current transaction has committed, or at once outside a transaction; never raises.
-
-    A rollback discards the row. If the row cannot be written, the operators get an alert and the request goes on.
-
-    Args:
-        action: the action.
-        actor: the user who acted; None for the platform and for requests without a sign-in.
-        subject: the user whose account is concerned, and who reads the row at `/auth/activity`.
-        **details: ids, names, counts and codes; no secrets and no personal data.
-    """
+    """Write an audit row after the current transaction has committed; never raises."""
+    # A rollback discards the row. If the row cannot be written, the operators get an alert and the request goes on.
+    # Details are ids, names, counts and codes: no secrets and no personal data.
     row = _build_row(action, actor, subject, details)
     transaction.on_commit(lambda: _insert_or_count({**row, **_repeat_columns(row)}))
 
 
 def record_in_transaction(action: Action, *, subject: User, **details: Any) -> None:
-    """Write an audit row as a part of the current transaction.
-
-    The transaction fails if the row cannot be written.
-
-    Call this near the end of the transaction: rows of all other requests wait until the transaction ends.
-    """
+    """Write an audit row as a part of the current transaction, which fails without the row."""
+    # Call this near the end of the transaction: rows of all other requests wait until the transaction ends.
     with connection.cursor() as cursor:
         cursor.execute(INSERT_EVENT, _build_row(action, None, subject, details))
 
 
 def summarise() -> int:
-    """Write a summary row for each repeated row whose minute has passed.
-
-    Returns:
-        The number of summaries.
-    """
+    """Write a summary for each repeated row whose minute has passed; return their number."""
     written = 0
     while due := _summarise_batch():
         written += sum(repeats > 0 for repeats in due)
@@ -206,7 +182,7 @@ def _build_summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _repeat_columns(row: dict[str, Any]) -> dict[str, str]:
-    """Return the digest that equal rows share, and the row for its summary."""
+    # Return the digest that equal rows share, and the row for its summary.
     # Without request id and user agent: a client can change both at each repetition.
     same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
     kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
@@ -225,10 +201,7 @@ def _build_row(action: Action, actor: User | None, subject: User | None, details
 
 
 def client_info_of(event: AuditEvent) -> ClientInfo:
-    """Return the client of an action.
-
-    Empty if there was no request, or the account is deleted.
-    """
+    """Return the client of an action; empty without a request or after the account's deletion."""
     kept = getattr(event, "origin", None)
     return ClientInfo(kept.address, kept.user_agent) if kept else NO_CLIENT
 
@@ -251,10 +224,7 @@ def search_filter(term: str) -> Q:
 
 
 def anonymise(user_id: UUID) -> None:
-    """Delete address and user agent of all rows about a deleted user.
-
-    The rows stay and still verify.
-    """
+    """Delete address and user agent of a deleted user's rows, which still verify."""
     events = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
     AuditOrigin.objects.filter(event__in=events).delete()
     repeated = AuditRepeat.objects.filter(Q(row__actor_id=str(user_id)) | Q(row__subject_id=str(user_id)))
@@ -263,10 +233,7 @@ def anonymise(user_id: UUID) -> None:
 
 
 def head() -> str:
-    """Return number and hash of the last row, such as `17:9f86d0…`.
-
-    Empty if there is none.
-    """
+    """Return number and hash of the last row, such as `17:9f86d0…`."""
     last = AuditEvent.objects.values_list("id", "hash").first()
     return "{}:{}".format(*last) if last else ""
 
@@ -296,7 +263,6 @@ def _origin_columns(source: ClientInfo) -> dict[str, str]:
 
 
 def _digest(*parts: str) -> str:
-    """Return the digest of a salt and texts."""
     # Without the salt, the texts cannot be guessed from the digest.
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
@@ -322,7 +288,7 @@ def _read_rows() -> Iterator[dict[str, Any]]:
 
 
 def _find_fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
-    """Return the fault of a row, given the number and the last hash of the rows before it; empty if intact."""
+    # Return the fault of a row, given the number and the last hash of the rows before it; empty if intact.
     if row["id"] != before + 1:
         return f"rows {before + 1} to {row['id'] - 1} are missing"
     if row["previous_hash"] != head:

@@ -16,10 +16,7 @@ from lunaos.infra import client_info
 
 
 def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
-    """Delete the account of the user who asks for it.
-
-    Returns:
-        True if the account is deleted; False if it is closed, and a later attempt deletes it.
+    """Delete the account of the user who asks; return False if a later attempt has to finish.
 
     Raises:
         WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: the account is unchanged.
@@ -29,10 +26,7 @@ def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: 
 
 
 def delete_account(user: User) -> bool:
-    """Close an account with its tokens and keys, then delete all its data.
-
-    Returns:
-        True if the account is deleted; False if a data source failed, and beat tries again.
+    """Close an account, then delete all its data; return False if beat has to try again.
 
     Raises:
         LastSuperuser: the account is unchanged.

@@ -1,7 +1,6 @@
-"""Limit of one export at a time per user.
+"""Limit of one export at a time per user."""
 
-An export reads all data of a user, and runs for as long as its client reads.
-"""
+# An export reads all data of a user, and runs for as long as its client reads.
 
 import logging
 import secrets
@@ -19,22 +18,16 @@ logger = logging.getLogger(__name__)
 
 
 class ExportSlot:
-    """A user's slot for one export, across all processes; it expires if its holder dies.
+    """A user's slot for one export of a kind, across all processes."""
 
-    Args:
-        user_id: the user.
-        kind: the exports that share the slot: ACCOUNT_EXPORT or LIST_EXPORT.
-    """
+    # It expires if its holder dies.
 
     def __init__(self, user_id: UUID, kind: str = ACCOUNT_EXPORT) -> None:
         self._key, self._holder = f"{kind}{user_id}", secrets.token_hex(8)
 
     def acquire(self) -> None:
-        """Acquire the slot; without Valkey, exports are not limited.
-
-        Raises:
-            ExportUnderWay: another export holds the slot.
-        """
+        """Acquire the slot or raise ExportUnderWay."""
+        # Without Valkey, exports are not limited.
         try:
             acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
         except redis.RedisError:

@@ -1,9 +1,8 @@
-"""The personal data of a user: each app is one data source (settings.PRIVACY_DATA_SOURCES).
+"""The personal data of a user: each app is one data source (settings.PRIVACY_DATA_SOURCES)."""
 
-To add a data source, write `<app>/privacy.py` with the functions of `DataSource` and name the module in
-PRIVACY_DATA_SOURCES. Deletion goes through the list in its order: billing comes first, because it ends subscriptions;
-accounts come last, because all rows of other apps refer to the user.
-"""
+# To add a data source, write `<app>/privacy.py` with the functions of `DataSource` and name the module in
+# PRIVACY_DATA_SOURCES. Deletion goes through the list in its order: billing comes first, because it ends
+# subscriptions; accounts come last, because all rows of other apps refer to the user.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -26,18 +25,13 @@ class DataSource(Protocol):
     """Module of an app with its part of a user's data."""
 
     def export(self, user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-        """Yield names, each with one object or with rows that are read while they are sent.
-
-        A member of a row may be an iterator, which is sent as an array.
-
-        The caller may resume in a different thread each time, so keep no database cursor open.
-        """
+        """Yield names, each with one object or with rows that are read while they are sent."""
+        # A member of a row may be an iterator, which is sent as an array. The caller may resume in a different thread
+        # each time, so keep no database cursor open.
 
     def prepare_deletion(self, user: User) -> None:
-        """End work outside the database before the deletion, such as runs and subscriptions.
-
-        The account is closed already. If this raises, the deletion is tried again later.
-        """
+        """End work outside the database, such as runs and subscriptions, of a closed account."""
+        # If this raises, the deletion is tried again later.
 
     def revoke_access(self, user: User) -> None:
         """End all access, because a stranger may have created the account with another person's address."""
@@ -68,14 +62,7 @@ def in_pages(rows: QuerySet[ModelT], at_once: int = PAGE_ROWS) -> Iterator[list[
 
 
 def in_batches(rows: Iterable[RowT], bytes_of: Callable[[RowT], int]) -> Iterator[list[RowT]]:
-    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES.
-
-    A longer row is a batch of its own.
-
-    Args:
-        rows: the rows.
-        bytes_of: returns the bytes of a row's long texts.
-    """
+    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES, or one longer row."""
     batch, size = list[RowT](), 0
     for row in rows:
         more = bytes_of(row)

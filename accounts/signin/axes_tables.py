@@ -1,10 +1,8 @@
-"""Personal data in the tables that django-axes has left behind.
+"""Personal data in the tables that django-axes has left behind."""
 
-Releases up to 2026-11-30 kept lockout counters and known addresses in these tables, and their processes still use the
-tables while an upgrade is under way. A new installation does not have the tables.
-
-Remove this module together with the tables, in the release after this one.
-"""
+# Releases up to 2026-11-30 kept lockout counters and known addresses in these tables, and their processes still use
+# the tables while an upgrade is under way. A new installation does not have the tables. Remove this module together
+# with the tables, in the release after this one.
 
 from datetime import datetime
 

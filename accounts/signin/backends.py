@@ -10,20 +10,16 @@ from accounts.signin import lockout
 
 
 class LockoutBackend:
-    """Refuse a locked account before its password is checked, in the time that a check takes.
+    """Refuse a locked account before its password is checked, in the time that a check takes."""
 
-    ModelBackend comes second and signs users in, so sessions name ModelBackend. This class has no `get_user`: Django
-    must not take it for a backend that can restore a session.
-    """
+    # ModelBackend comes second and signs users in, so sessions name ModelBackend. This class has no `get_user`:
+    # Django must not take it for a backend that can restore a session.
 
     def authenticate(
         self, request: HttpRequest, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> None:
-        """Count the attempt, and let the next backend check the password.
-
-        Raises:
-            PermissionDenied: the account is locked; Django answers as for a wrong password.
-        """
+        """Count the attempt, and let the next backend check the password."""
+        # Django answers PermissionDenied as it answers a wrong password.
         attempt = lockout.count_attempt(username or "")
         cast(Any, request).sign_in_attempt = attempt
         if attempt is None:

@@ -32,10 +32,6 @@ CLOCK_SKEW_S = 60  # between nodes: a token may come from a node whose clock is 
 
 @lru_cache
 def _keys() -> dict[str, str]:
-    """Return secrets by `kid`, the signing one first.
-
-    By default one derived from DJANGO_SECRET_KEY.
-    """
     derived = hmac.new(settings.SECRET_KEY.encode(), b"lunaos.jwt", hashlib.sha256).hexdigest()
     return settings.JWT_KEYS or {"default": derived}
 
@@ -61,7 +57,8 @@ class SessionToken(AccessToken):
 
 
 def issue(user: User) -> str:
-    """Return a new token; its tier is for display only, the tier in the database decides."""
+    """Return a new token."""
+    # Its tier is for display only, the tier in the database decides.
     token = SessionToken.for_user(user)
     token["email"] = user.email
     token["tier"] = user.tier
@@ -70,12 +67,7 @@ def issue(user: User) -> str:
 
 
 def authenticate(raw: str) -> User:
-    """Return the user of a token.
-
-    Raises:
-        TokenExpired: the token is correctly signed and has expired.
-        TokenInvalid: the token is forged or revoked, the user is not active, or the password has changed.
-    """
+    """Return the user of a token; raise TokenExpired, or TokenInvalid for any other fault."""
     try:
         claims = _verify(raw)
     except ExpiredTokenError as e:
@@ -112,11 +104,6 @@ def delete_expired() -> None:
 
 @lru_cache(maxsize=4096)
 def _verify(raw: str) -> dict[str, Any]:
-    """Return the claims of a correctly signed token.
-
-    Raises:
-        TokenError, TokenBackendError: the signature is wrong, the token has expired, or a claim has a wrong type.
-    """
     # Cached, because a signature stays valid; expiry and revocation are checked on every request.
     try:
         claims: dict[str, Any] = SessionToken(raw).payload  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
-"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is checked.
+"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is checked."""
 
-So no number of parallel requests checks more passwords than the limit allows; a success gives its attempt back. There
-are two counters: one for an account at one address, and one for an account at all addresses that it is not known at.
-"""
+# So no number of parallel requests checks more passwords than the limit allows; a success gives its attempt back.
+# There are two counters: one for an account at one address, and one for an account at all addresses that it is not
+# known at.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -43,13 +43,7 @@ COUNT_ATTEMPT = """
 
 @dataclass(frozen=True, slots=True)
 class SignInAttempt:
-    """A counted sign-in, whose password may be checked.
-
-    Args:
-        email: the address that was typed, in lower case; it need not have an account.
-        address_count: the number of this attempt among those of the account at this address.
-        account_count: its number among those at all unknown addresses; None at a known address.
-    """
+    """A counted sign-in, whose password may be checked."""
 
     email: str
     address: str
@@ -58,11 +52,8 @@ class SignInAttempt:
 
 
 def count_attempt(email: str) -> SignInAttempt | None:
-    """Count an attempt at an account from the address of the current request.
-
-    Returns:
-        None if the account is locked: a right password must not be accepted then.
-    """
+    """Count an attempt at an account from the current request's address; return None if it is locked."""
+    # A right password must not be accepted while the account is locked.
     email, address = _normalise(email), _client_network()
     address_count = _increment(email, address, ADDRESS_SCOPE, settings.LOCKOUT_FAILURES)
     if address_count is None:
@@ -74,12 +65,7 @@ def count_attempt(email: str) -> SignInAttempt | None:
 
 
 def record_failure(email: str, attempt: SignInAttempt | None) -> None:
-    """Record a failed attempt in the audit trail, and mail the owner if it locks the account.
-
-    Args:
-        email: the address that was typed.
-        attempt: the counted attempt; None if the account was locked already.
-    """
+    """Record a failed attempt in the audit trail, and mail the owner if it locks the account."""
     user = User.objects.filter(email=email.lower()).first()
     trail.record_on_commit(Action.LOGIN_FAILED, subject=user, locked=attempt is None)
     if attempt is None:
@@ -107,11 +93,7 @@ def remember_address(user: User) -> None:
 
 
 def unlock(email: str) -> bool:
-    """Delete all counters of an account.
-
-    Returns:
-        True if there were any.
-    """
+    """Delete all counters of an account; return whether there were any."""
     return SignInCounter.objects.filter(email=email).delete()[0] > 0
 
 

@@ -21,16 +21,7 @@ from lunaos.infra.task_queue import enqueue
 
 
 def validate(password: str, user: User, *, field: str = "password") -> None:
-    """Check a new password with Django's validators.
-
-    Args:
-        password: the new password.
-        user: the user, whose address and name the password must not resemble.
-        field: the name of the request's field, for the error.
-
-    Raises:
-        ValidationFailed: the password is too common, all digits, or resembles the address or name.
-    """
+    """Check a new password with Django's validators, or raise ValidationFailed for the field."""
     try:
         validate_password(password, user)
     except ValidationError as e:
@@ -42,12 +33,6 @@ def validate(password: str, user: User, *, field: str = "password") -> None:
 
 def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
     """Check the password of a signed-in user again; failures count towards the lockout.
-
-    Args:
-        request: the request, whose address counts for the lockout.
-        user: the signed-in user.
-        password: the password to check.
-        otp: a code of the second factor, for an account that has one.
 
     Raises:
         WrongPassword: the password is wrong, or the account is locked.
@@ -61,10 +46,7 @@ def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str)
 
 
 def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
-    """Set a new password; all sessions end.
-
-    Returns:
-        The updated user, for a new token.
+    """Set a new password and end all sessions; return the updated user for a new token.
 
     Raises:
         WrongPassword: `current` is wrong, or a parallel request has changed the password.
@@ -88,11 +70,8 @@ def request_reset(email: str) -> None:
 
 
 def send_reset(user: User, *, actor: User) -> bool:
-    """Mail a reset token to a user on behalf of staff, who never see the token.
-
-    Returns:
-        False if the account is closed, or the address has had too many mails in this hour.
-    """
+    """Mail a reset token on behalf of staff; return False if the account or mail limits refuse."""
+    # Staff never see the token.
     if not user.is_active or not mail_limits.allow("password_reset", user.email):
         return False
     trail.record_on_commit(Action.PASSWORD_RESET_REQUESTED, actor=actor, subject=user)
@@ -102,10 +81,7 @@ def send_reset(user: User, *, actor: User) -> bool:
 
 @transaction.atomic
 def reset(*, token: str, password: str) -> bool:
-    """Set a new password with a mailed token; all sessions and a lockout end.
-
-    Returns:
-        Whether keys were revoked, because the address was not confirmed before.
+    """Set a new password with a mailed token; return whether keys of an unconfirmed address were revoked.
 
     Raises:
         MailTokenInvalid: the token was used, has expired, or the password has changed since.
@@ -127,10 +103,7 @@ def reset(*, token: str, password: str) -> bool:
 
 
 def _replace(user: User, password: str, action: Action) -> bool:
-    """Replace the password that `user` was read with.
-
-    Return False if it has changed since.
-    """
+    # Replace the password that `user` was read with; return False if it has changed since.
     hashed = make_password(password)
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):

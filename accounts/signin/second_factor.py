@@ -21,13 +21,8 @@ def is_enrolled(user: User) -> bool:
 
 
 def verify(user: User, code: str) -> Device | None:
-    """Check a code: six digits of the app, or a backup code. Each code is valid once.
-
-    After each failure, codes are refused for a growing time.
-
-    Returns:
-        The device of the code; None if the code is wrong, was used, or came too soon after a wrong one.
-    """
+    """Return the device of a valid code: six digits of the app, or a backup code, each valid once."""
+    # After each failure, codes are refused for a growing time.
     kind = TOTPDevice if code.isdecimal() else StaticDevice
     with transaction.atomic():
         device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
@@ -38,14 +33,7 @@ def verify(user: User, code: str) -> Device | None:
 
 
 def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
-    """Require a valid code if the account has a second factor.
-
-    A failure counts for the lockout.
-
-    Args:
-        user: the user, whose password was right.
-        code: the code; empty if the request has none.
-        attempt: the attempt in which the password was checked.
+    """Require a valid code if the account has a second factor; failures count for the lockout.
 
     Raises:
         OtpRequired: there is no code.
@@ -58,12 +46,7 @@ def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
 
 
 def require_for_session(*, user: User, code: str) -> None:
-    """Require a valid code of a signed-in user, in a request without a password.
-
-    Raises:
-        OtpRequired: there is no code.
-        OtpInvalid: as for `require`, or the account is locked after too many failures.
-    """
+    """Require a valid code of a signed-in user, in a request without a password; raise as `require`."""
     if not is_enrolled(user):
         return
     attempt = lockout.count_attempt(user.email)
@@ -75,20 +58,13 @@ def require_for_session(*, user: User, code: str) -> None:
 
 
 def pending_device(user: User) -> TOTPDevice:
-    """Return the device that a user is setting up.
-
-    It stays the same until a code confirms it.
-    """
+    """Return the device that a user is setting up, the same until a code confirms it."""
     device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
     return device or TOTPDevice.objects.create(user=user, name=APP_DEVICE_NAME, confirmed=False)
 
 
 def enrol(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
-    """Confirm the pending device with a code of the app.
-
-    Returns:
-        The device and the backup codes, which are shown once; None if the code is wrong or a factor is set.
-    """
+    """Confirm the pending device; return it with the backup codes, which are shown once."""
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
         device = TOTPDevice.objects.select_for_update().filter(pk=pending_device(user).pk).get()
@@ -109,10 +85,7 @@ def is_throttled(user: User) -> bool:
 
 @transaction.atomic
 def remove(user: User, *, actor: User | None = None) -> None:
-    """Remove a lost factor.
-
-    At the next sign-in the admin asks the user to set a new one.
-    """
+    """Remove a lost factor; at the next sign-in the admin asks for a new one."""
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
     trail.record_on_commit(Action.SECOND_FACTOR_RESET, actor=actor, subject=user)

@@ -22,12 +22,7 @@ def end(*, user: User, token: str) -> None:
 
 @transaction.atomic
 def end_all(user: User, *, actor: User | None = None) -> None:
-    """End all sessions of a user, including the admin's; API keys stay valid.
-
-    Args:
-        user: the user.
-        actor: the staff member who ends the sessions; None if the user does.
-    """
+    """End all sessions of a user, including the admin's; API keys stay valid."""
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     read_access.publish_change(user.pk)
     trail.record_on_commit(Action.LOGGED_OUT_EVERYWHERE, actor=actor or user, subject=user)

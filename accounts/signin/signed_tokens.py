@@ -1,11 +1,8 @@
-"""Signed tokens for mails, which expire and are valid for one use.
+"""Signed tokens for mails, which expire and are valid for one use."""
 
-The server stores no token. A token carries a digest of the state that its use changes. The use is a conditional update
-of that state, so that one of two parallel uses wins.
-
-Django's PasswordResetTokenGenerator does not fit: its tokens do not name the user, and one setting limits the age of
-all tokens.
-"""
+# The server stores no token. A token carries a digest of the state that its use changes. The use is a conditional
+# update of that state, so that one of two parallel uses wins. Django's PasswordResetTokenGenerator does not fit: its
+# tokens do not name the user, and one setting limits the age of all tokens.
 
 import hmac
 from collections.abc import Callable
@@ -21,13 +18,7 @@ from accounts.models import User
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Purpose of a token.
-
-    Args:
-        name: the name of the purpose, a part of the signature's salt.
-        max_age: the time for which a token is valid.
-        state: returns the state of a user with which the token is valid.
-    """
+    """Purpose of a token, with the user's state in which the token is valid."""
 
     name: str
     max_age: timedelta
@@ -50,11 +41,7 @@ def sign(purpose: Purpose, user: User) -> str:
 
 
 def read(purpose: Purpose, token: str) -> User:
-    """Return the user of a token.
-
-    Raises:
-        MailTokenInvalid: the token is forged, expired or used, or the account has changed since.
-    """
+    """Return the user of a token, or raise MailTokenInvalid."""
     try:
         user_id, digest = signing.loads(token, salt=purpose.salt, max_age=purpose.max_age)
     except (signing.BadSignature, ValueError, TypeError) as e:

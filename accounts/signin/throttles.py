@@ -28,11 +28,7 @@ class SignInThrottle(BaseThrottle):
 
 
 def count_sign_up(request: HttpRequest) -> None:
-    """Count a sign-up of the request's IPv4 address or IPv6 network.
-
-    Raises:
-        RateLimited: the address has reached SIGN_UPS_PER_DAY.
-    """
+    """Count a sign-up of the request's IPv4 address or IPv6 network, or raise RateLimited."""
     subject, rate = ratelimit.client_network(request), f"{settings.SIGN_UPS_PER_DAY}/d"
     window = ratelimit.hit(request, scope="sign-ups", subject=subject, rate=rate)
     if window.first_excess:

@@ -14,11 +14,7 @@ from lunaos.infra.task_queue import enqueue
 
 
 def verify(token: str) -> None:
-    """Confirm an address with the token that was mailed to it.
-
-    Raises:
-        MailTokenInvalid: the token was used or has expired.
-    """
+    """Confirm an address with the token that was mailed to it, or raise MailTokenInvalid."""
     user = signed_tokens.read(signed_tokens.VERIFICATION, token)
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, email_verified_at=None).update(email_verified_at=Now()):
@@ -40,10 +36,8 @@ def request(email: str) -> None:
 
 
 def require_verified_email(user: User) -> None:
-    """Raise EmailNotVerified if runs need a confirmed address and this one is not confirmed.
-
-    Accounts that existed before the rule are exempt, unless LUNAOS_REQUIRE_VERIFIED_EMAIL demands it of all.
-    """
+    """Raise EmailNotVerified if runs need a confirmed address and this one is not confirmed."""
+    # Accounts that existed before the rule are exempt, unless LUNAOS_REQUIRE_VERIFIED_EMAIL demands it of all.
     exempt = user.verification_exempt and not settings.REQUIRE_VERIFIED_EMAIL_OF_ALL
     if settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None and not exempt:
         trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=EmailNotVerified.code)

@@ -35,13 +35,7 @@ class AuditedAdmin(ModelAdmin):
         return super().log_deletions(request, queryset)
 
     def modifiable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
-        """Return the rows that the staff member may change; a message counts the others.
-
-        Args:
-            request: the staff member's request.
-            rows: the chosen rows.
-            owner: the prefix of a filter that leads to the owner, such as `user__`.
-        """
+        """Return the rows that the staff member may change; a message counts the others."""
         if staff_of(request).is_superuser:
             return rows
         allowed = rows.exclude(Q((f"{owner}is_staff", True)) | Q((f"{owner}is_superuser", True)))
@@ -99,6 +93,6 @@ def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) ->
 
 
 def _changed_fields(message: Any) -> list[str]:
-    """Return the names of changed fields, from the change message of Django's admin."""
+    # Return the names of changed fields, from the change message of Django's admin.
     parts = message if isinstance(message, list) else []
     return sorted({name for part in parts for change in part.values() for name in change.get("fields", ())})

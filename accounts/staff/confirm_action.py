@@ -21,13 +21,8 @@ RETURN_TO_OBJECT = "back_to_page"  # field of a form that was sent from an objec
 def requires_confirmation(
     question: str, *, consequence: str, form: type[Form] | None = None
 ) -> Callable[[AdminAction], AdminAction]:
-    """Decorate an action so that a page lists the objects and asks for confirmation first.
-
-    Args:
-        question: the title of the page.
-        consequence: a sentence about the effect of the action.
-        form: a form on the page; the action gets its data as the argument `cleaned`.
-    """
+    """Decorate an action so that a page lists the objects and asks for confirmation first."""
+    # The action gets the data of the page's form as the argument `cleaned`.
 
     def decorate(action: AdminAction) -> AdminAction:
         @wraps(action)

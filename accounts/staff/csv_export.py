@@ -18,13 +18,8 @@ FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\
 
 
 async def stream(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str]) -> AsyncIterator[str]:
-    """Yield the file in batches, each from a query that continues after the last row of the batch before.
-
-    Args:
-        rows: the rows to export.
-        columns: names as `values_list` takes them; no other column is read.
-        order: columns, with `-` for descending ones, that are never NULL and together are unique.
-    """
+    """Yield the file in batches, each from a query that continues after the last row of the batch before."""
+    # `order` names columns, with `-` for descending ones, that are never NULL and together are unique.
     # No cursor: it would hold a connection and a snapshot for as long as the slowest client reads.
     yield _format_rows([[name.replace("__", "_") for name in columns]])
     last: Sequence[Any] = ()
@@ -56,10 +51,7 @@ def format_cell(value: Any) -> str:
 def _read_batch(
     rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str], last: Sequence[Any]
 ) -> tuple[str, Sequence[Any]]:
-    """Return the rows after `last` as text, and the new last row.
-
-    Blocks, so call this in a thread.
-    """
+    # Return the rows after `last` as text, and the new last row; blocks.
     found = rows.filter(_after(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
     with limits.within(limits.long()):
@@ -69,7 +61,7 @@ def _read_batch(
 
 
 def _after(order: Sequence[str], last: Sequence[Any]) -> Q:
-    """Return a filter for later rows, in a form that can use an index of the first column."""
+    # Return a filter for later rows, in a form that can use an index of the first column.
     name, operator = order[0].removeprefix("-"), "lt" if order[0].startswith("-") else "gt"
     later = Q((f"{name}__{operator}", last[0]))
     if len(order) == 1:

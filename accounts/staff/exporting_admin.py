@@ -30,13 +30,9 @@ PERMISSION = "accounts.export_lists"
 
 
 class CsvResponse(StreamingHttpResponse):
-    """CSV file that is produced while the client reads.
+    """CSV file that is produced while the client reads."""
 
-    Args:
-        lines: the text of the file in batches.
-        name: the file's name.
-        slot: the export slot, held until the response is closed.
-    """
+    # It holds the export slot until it is closed.
 
     def __init__(self, lines: AsyncIterator[str], name: str, slot: account_export.ExportSlot) -> None:
         self._slot = slot
@@ -60,14 +56,9 @@ async def _renew_slot(lines: AsyncIterator[str], slot: account_export.ExportSlot
 
 
 class ExportableAdmin(ModelAdmin):
-    """Mixin for a page whose list has a button "Export as CSV".
+    """Mixin for a page whose list has a button "Export as CSV", together with `AuditedAdmin`."""
 
-    Used together with `AuditedAdmin`.
-
-    Args:
-        export_columns: the columns, as `values_list` takes them; no secrets, prompts or answers.
-        export_order: the order, as `csv_export.stream` takes it; newest first, so that new rows stay out.
-    """
+    # The columns hold no secrets, prompts or answers. The order is newest first, so that new rows stay out.
 
     export_columns: ClassVar[tuple[str, ...]] = ()
     export_order: ClassVar[tuple[str, ...]] = ("-pk",)
@@ -117,10 +108,8 @@ class ExportableAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows with annotations that only the export needs.
-
-        A hook for subclasses.
-        """
+        """Return the rows with annotations that only the export needs."""
+        # A hook for subclasses.
         return rows
 
     def has_export_permission(self, request: HttpRequest) -> bool:

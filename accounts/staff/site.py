@@ -140,11 +140,11 @@ class StaffSite(UnfoldAdminSite):
 
 
 def _qr(device: TOTPDevice) -> SafeString:
-    """Return an inline SVG without styles, which the Content-Security-Policy would block."""
+    # Return an inline SVG without styles, which the Content-Security-Policy would block.
     return SafeString(segno.make(device.config_url, error="m").svg_inline(scale=5, light="#fff"))  # nosec B703 - drawn by segno, holds no text
 
 
 def _secret(device: TOTPDevice) -> str:
-    """Return the secret as an app expects it typed, in groups of four."""
+    # Return the secret as an app expects it typed, in groups of four.
     text = b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(text[start : start + 4] for start in range(0, len(text), 4))

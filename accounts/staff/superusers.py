@@ -25,14 +25,9 @@ def includes_all_superusers(user_ids: Collection[UUID]) -> bool:
 
 @transaction.atomic
 def require_another_superuser(user_id: UUID) -> None:
-    """Refuse to remove a superuser if no other superuser can sign in.
-
-    Call this inside the transaction that removes the superuser. The rows of all superusers stay locked until the
-    transaction ends, so that two superusers cannot remove each other.
-
-    Raises:
-        LastSuperuser: the user is the last superuser.
-    """
+    """Raise LastSuperuser if no other superuser can sign in."""
+    # Call this inside the transaction that removes the superuser. The rows of all superusers stay locked until the
+    # transaction ends, so that two superusers cannot remove each other.
     if not User.objects.filter(pk=user_id, is_superuser=True).exists():
         return
     locked = active_superusers().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)

@@ -17,10 +17,7 @@ account_closed = Signal()  # sent with `user`, after the commit that disables an
 
 @transaction.atomic
 def disable(user: User, *, actor: User) -> bool:
-    """Disable an account: end its sessions, close its readers and cancel its runs.
-
-    Returns:
-        False if the account was disabled already.
+    """Disable an account: end its sessions, close its readers and cancel its runs; return whether it changed.
 
     Raises:
         LastSuperuser: the account is unchanged.
@@ -42,11 +39,8 @@ def stop_activity(user: User) -> None:
 
 @transaction.atomic
 def enable(user: User, *, actor: User) -> bool:
-    """Enable an account; its API keys are valid again, its sessions are not.
-
-    Returns:
-        False if the account was enabled already, or is being deleted.
-    """
+    """Enable an account unless it is being deleted."""
+    # Its API keys are valid again, its sessions are not.
     if not User.objects.filter(pk=user.pk, is_active=False, erasing_since=None).update(is_active=True):
         return False
     trail.record_on_commit(Action.ENABLED, actor=actor, subject=user)

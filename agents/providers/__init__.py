@@ -1,9 +1,6 @@
-"""Language-model providers, their configuration and lookup.
+"""Language-model providers, their configuration and lookup."""
 
-To add a provider: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatible base URL and models, a line in
-`.env.example`, and a line in `prices.py` if its name there differs. A provider with another protocol gets a module
-beside `openai_compatible` with the same `stream` function.
-"""
+# CONTRIBUTING.md says how to add one.
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -17,14 +14,10 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """URL, key and limits of a provider.
+    """URL, key and limits of a provider."""
 
-    Args:
-        base_url: of the OpenAI-compatible API, `…/v1`; empty if the provider is not configured.
-        api_key: never printed; the embedded server has one too.
-        max_tokens: the longest answer in tokens; 0 if only the agent limits it.
-        own_key: whether the key is the user's own, so that the user pays.
-    """
+    # `base_url` ends with `/v1` and is empty if the provider is not configured. `max_tokens` is 0 if only the agent
+    # limits the answer. With `own_key` the user pays.
 
     name: str
     base_url: str
@@ -52,34 +45,22 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A provider and one of its models.
+    """A provider and one of its models."""
 
-    Args:
-        max_output_tokens: of one answer, reasoning included; None leaves the limit to the agent.
-    """
+    # `max_output_tokens` includes reasoning; None leaves the limit to the agent.
 
     provider: Provider
     model: str
     max_output_tokens: int | None = None
 
     def output_limit(self, agents_limit: int) -> int:
-        """Return the tokens that an answer may have.
-
-        The model's limit counts, else the agent's; the provider's is the upper bound.
-
-        Args:
-            agents_limit: the agent's limit in tokens, for models that do not reason.
-        """
+        """Return the tokens of an answer: the model's limit, else the agent's, within the provider's."""
         limit = self.max_output_tokens or agents_limit
         return min(limit, self.provider.max_tokens or limit)
 
 
 def get(name: str) -> Provider:
-    """Return a provider by its name.
-
-    Raises:
-        UnknownProvider: with the available names.
-    """
+    """Return a provider by its name, or raise UnknownProvider."""
     if name not in settings.LLM_PROVIDERS:
         raise UnknownProvider(available=list(settings.LLM_PROVIDERS))
     config = settings.LLM_PROVIDERS[name]
@@ -92,15 +73,11 @@ def all_providers() -> list[Provider]:
 
 
 def first_configured(candidates: list[Provider], own: Container[str] = ()) -> Provider:
-    """Return the first provider with a key of the server or the user, else the first.
-
-    Args:
-        candidates: at least one provider.
-        own: names of the providers for which the user has a key.
-    """
+    """Return the first provider with a key of the server or the user, else the first."""
     return next((each for each in candidates if each.configured or each.name in own), candidates[0])
 
 
 def default_provider(own: Container[str] = ()) -> Provider:
-    """Return the provider for requests that name none; `own` as for `first_configured`."""
+    """Return the provider for requests that name none."""
+    # `own` as for `first_configured`.
     return first_configured(all_providers(), own)

@@ -10,12 +10,11 @@ USAGE_WAIT_S = 2.0  # after the finish reason, for the usage
 
 
 class AnswerDeadline:
-    """Moment by which the next bytes must arrive, on the event loop's clock.
+    """Moment by which the next bytes must arrive, on the event loop's clock."""
 
-    The first deadline is LLM_FIRST_TOKEN_TIMEOUT_S. A comment before the answer, as from a provider that queues,
-    extends it by LLM_IDLE_TIMEOUT_S, up to `queue_s` in total. From the first text or reasoning on, each event
-    extends it by LLM_IDLE_TIMEOUT_S.
-    """
+    # The first deadline is LLM_FIRST_TOKEN_TIMEOUT_S. A comment before the answer, as from a provider that queues,
+    # extends it by LLM_IDLE_TIMEOUT_S, up to `queue_s` in total. From the first text or reasoning on, each event
+    # extends it by LLM_IDLE_TIMEOUT_S.
 
     def __init__(self, queue_s: float) -> None:
         self._clock = asyncio.get_running_loop().time

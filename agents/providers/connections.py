@@ -1,10 +1,7 @@
-"""Connections to providers: one pool per base URL and event loop.
+"""Connections to providers: one pool per base URL and event loop, over `openai`'s aiohttp transport."""
 
-The transport is the one over aiohttp that comes with `openai`.
-
-The client's own `post` is not used: it validates typed data again, and reads the body of an error without a bound
-(docs/adr/0041).
-"""
+# The client's own `post` is not used: it validates typed data again, and reads the body of an error without a bound
+# (docs/adr/0041).
 
 from __future__ import annotations
 
@@ -52,11 +49,9 @@ _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
 class ErrorResponse(Exception):
-    """A response of a provider with another status than 200.
+    """A response of a provider with another status than 200."""
 
-    Args:
-        body: as parsed JSON or as text, up to MAX_ERROR_BYTES.
-    """
+    # The body is parsed JSON or text, up to MAX_ERROR_BYTES.
 
     def __init__(self, status: int, body: object, headers: httpx2.Headers) -> None:
         super().__init__(f"status {status}")
@@ -70,11 +65,6 @@ def connection_errors() -> tuple[type[Exception], ...]:
 
 async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Response:
     """Send a request, note in `attempt.sent` that it left, and return the open response.
-
-    Args:
-        attempt: the attempt, with the provider.
-        path: below the provider's base URL.
-        body: the request as JSON.
 
     Raises:
         ErrorResponse: the response is no success.
@@ -97,14 +87,8 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Resp
 
 
 async def close_response(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
-    """Close a response.
-
-    Args:
-        response: the response to close.
-        pieces: the iterator over its body.
-        complete: whether the answer has ended. The rest is then read in the background, so that the connection can
-            be used again.
-    """
+    """Close a response."""
+    # After a complete answer, read the rest to use the connection again.
     if complete:
         event_loop.create_background_task(_drain(response, pieces))
     else:
@@ -144,10 +128,8 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    """Return the client, and thus the connection pool, of a base URL and event loop.
-
-    The client follows no redirects and stores no cookies, so nothing passes between users' requests.
-    """
+    # Return the client, and thus the connection pool, of a base URL and event loop.
+    # The client follows no redirects and stores no cookies, so nothing passes between users' requests.
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:
         clients[base_url] = openai.DefaultAioHttpClient(
@@ -160,7 +142,7 @@ def _client(base_url: str) -> httpx2.AsyncClient:
 
 
 def _session() -> aiohttp.ClientSession:
-    """Return a session that sets `Attempt.sent` when a request has been sent."""
+    # Return a session that sets `Attempt.sent` when a request has been sent.
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())

@@ -15,11 +15,7 @@ REASONING_TYPES = ("thinking", "reasoning", "redacted_thinking")  # of parts, as
 
 
 def parse(data: bytes) -> Any:
-    """Parse JSON leniently: NaN, lone surrogates, control characters, invalid UTF-8.
-
-    Raises:
-        ValueError: the data is no JSON.
-    """
+    """Parse JSON with NaN, lone surrogates, control characters or invalid UTF-8; raise ValueError for no JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -54,7 +50,7 @@ def replace_lone_surrogates(text: str) -> str:
 
 
 def _join_parts(content: object, *, thinking: bool, depth: int) -> str:
-    """Join the text of the parts that are reasoning, or of those that are not."""
+    # Join the text of the parts that are reasoning, or of those that are not.
     if isinstance(content, str):
         return "" if thinking else content
     if isinstance(content, list) and depth < MAX_NESTED_PARTS:
@@ -73,7 +69,8 @@ class SurrogateJoiner:
         self._high = ""
 
     def joined(self, text: str) -> str:
-        """Return the text with joined pairs; a high surrogate at its end waits for the next text."""
+        """Return the text with joined pairs."""
+        # A high surrogate at its end waits for the next text.
         if text.isascii() and not self._high:
             return text
         text = self._high + text

@@ -1,7 +1,6 @@
-"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send.
+"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send."""
 
-An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
-"""
+# An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
 
 from __future__ import annotations
 
@@ -47,13 +46,9 @@ FIRST_CHOICE_INDEXES = (0, "0", None)  # requests ask for one choice
 
 
 class Decoder:
-    """Decodes bytes into `Block`s and buffers incomplete lines and characters.
+    """Decodes bytes into `Block`s and buffers incomplete lines and characters."""
 
-    Args:
-        provider: for error messages.
-        reply: collects the facts of the answer; None makes a new one.
-        headers: of the response; they may state a waiting time.
-    """
+    # Headers of the response may state a waiting time.
 
     def __init__(
         self, provider: Provider, reply: Reply | None = None, headers: Mapping[str, str] = MappingProxyType({})
@@ -85,7 +80,7 @@ class Decoder:
         return block
 
     def _begin(self, raw: bytes) -> bytes:
-        """Detect by its first byte whether the answer is a stream; return the bytes to decode."""
+        # Detect by its first byte whether the answer is a stream; return the bytes to decode.
         start = b"" if self._is_body else raw.lstrip(LEADING_BYTES)[:1]
         self._is_body = self._is_body or (start != b"" and start in b"{[")
         self._body += b"" if self.error else raw
@@ -151,7 +146,7 @@ class Decoder:
         block.queued = block.queued or (event.name == sse.PING and not self.reply.has_delta)
 
     def _read_bare(self, found: object) -> None:
-        """Read a line without a field name: an error from servers that omit it, or nothing."""
+        # Read a line without a field name: an error from servers that omit it, or nothing.
         error = failures.find_error(found, []) if isinstance(found, dict) else None
         if error is None:
             self._ignore()
@@ -159,7 +154,7 @@ class Decoder:
             self._fail(failures.error_in_stream(self._provider, error, self._headers))
 
     def _read_body(self, block: Block) -> None:
-        """Read a JSON body sent in place of a stream: one object, or a list of chunks."""
+        # Read a JSON body sent in place of a stream: one object, or a list of chunks.
         self.reply.objects += 1
         try:
             found = parse(bytes(self._body.strip(LEADING_BYTES)).partition(b"\ndata:")[0])
@@ -172,7 +167,7 @@ class Decoder:
             self.reply.finish_reason = "stop"
 
     def _fail(self, error: LunaError) -> None:
-        """End the answer with an error; ignore an error after the finish reason."""
+        # End the answer with an error; ignore an error after the finish reason.
         if self.reply.finish_reason is None:
             self.error = error
         else:
@@ -204,11 +199,6 @@ class Decoder:
             self._ignore()
 
     def _read_choice(self, choice: Json, block: Block) -> str | None:
-        """Read a choice.
-
-        Returns:
-            The finish reason; None without one.
-        """
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
         reason = choice.get("finish_reason")
@@ -217,10 +207,8 @@ class Decoder:
         return replace_lone_surrogates(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Json) -> Json | None:
-        """Return the choice's delta, or in its place a message or a text.
-
-        A message after deltas repeats them, so its text is ignored.
-        """
+        # Return the choice's delta, or in its place a message or a text.
+        # A message after deltas repeats them, so its text is ignored.
         if isinstance(delta := choice.get("delta"), dict):
             self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))
             return delta
@@ -242,7 +230,7 @@ class Decoder:
         self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOL_FIELDS)
 
     def _add_text(self, text: str, block: Block) -> None:
-        """Append text to the block; leading white space waits for other text."""
+        # Append text to the block; leading white space waits for other text.
         if not self.reply.has_text:
             text, self._blank = self._blank + text, ""
             if not text.strip():
@@ -253,7 +241,7 @@ class Decoder:
             block.texts.append(text)
 
     def _count(self, found: Json, choices: list[Json]) -> bool:
-        """Add reported tokens; return whether a count above zero was reported."""
+        # Add reported tokens; return whether a count above zero was reported.
         groq = found.get("x_groq")
         places = (*choices, groq if isinstance(groq, dict) else {}, found)  # Moonshot reports them in the choice
         reports = [usage.parse_usage(place["usage"]) for place in places if place.get("usage")]
@@ -263,10 +251,8 @@ class Decoder:
 
 
 def _plain_chunk_text(found: Json) -> str:
-    """Return the text of a chunk that holds text alone, as nearly all do; else "".
-
-    The full decoding costs four times as much.
-    """
+    # Return the text of a chunk that holds text alone, as nearly all do; else "".
+    # The full decoding costs four times as much.
     choices = found.get("choices")
     if type(choices) is not list or len(choices) != 1 or not UNCOMMON_FIELDS.isdisjoint(found):
         return ""

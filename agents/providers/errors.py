@@ -1,7 +1,6 @@
-"""Errors of providers, as the API reports them.
+"""Errors of providers, as the API reports them."""
 
-A provider's own text reaches a client only for a run on the user's own key, and redacted (`redaction`).
-"""
+# A provider's own text reaches a client only for a run on the user's own key, and redacted (`redaction`).
 
 from types import MappingProxyType
 from typing import Any
@@ -44,14 +43,11 @@ class ProviderKeyUnreadable(LunaError):
 
 
 class ProviderFailed(LunaError):
-    """The provider refused the request or sent no valid answer.
+    """The provider refused the request or sent no valid answer."""
 
-    Args:
-        retryable: the same request to the same provider may succeed a moment later.
-        elsewhere: another provider may answer the request; False if the request itself was refused.
-        provider_status: the HTTP status of the provider's answer, None without an answer.
-        provider_message: the provider's message, redacted; for staff, and for users of an own key.
-    """
+    # `retryable`: the same request to the same provider may succeed a moment later. `elsewhere`: another provider may
+    # answer the request; False if the request itself was refused. `provider_message` is redacted, for staff and for
+    # users of an own key.
 
     code, status, message = ("provider_error", 502, "The model provider answered with an error.")
     retryable, elsewhere = False, True

@@ -104,14 +104,9 @@ PARAMETER_IN_MESSAGE = re.compile(  # after a colon or a quotation mark, since o
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """Fields of a provider's error object.
+    """Fields of a provider's error object, never shown without `redact`."""
 
-    Args:
-        status: the HTTP status, of the response or in the object; None without one.
-        words: code, type and message, for the search; never shown without `redact`.
-        message: the provider's message alone; never shown without `redact`.
-        param: the parameter that the error is about, as the provider names it.
-    """
+    # `words` are code, type and message, for the search.
 
     status: int | None
     words: str
@@ -159,7 +154,7 @@ def find_error(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -
 
 
 def _looks_like_error(found: Mapping[str, Any]) -> bool:
-    """Return whether an object has a message, and a code or type of an error."""
+    # Return whether an object has a message, and a code or type of an error.
     if not any(found.get(name) for name in MESSAGE_FIELDS):
         return False
     codes = [found.get(name) for name in ("code", "error_code", "status_code", "status")]
@@ -168,13 +163,7 @@ def _looks_like_error(found: Mapping[str, Any]) -> bool:
 
 
 def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
-    """Translate an error that arrived inside an answer with status 200.
-
-    Args:
-        provider: the provider that sent the error.
-        error: the error in any form.
-        headers: of the response; they may state a waiting time.
-    """
+    """Translate an error that arrived inside an answer with status 200."""
     details = parse_error(error)
     if details.status is None and details.reason is not Reason.OTHER:
         details = replace(details, status=400)
@@ -187,14 +176,7 @@ def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str
 def translate_refusal(
     provider: Provider, details: ErrorDetails, headers: Mapping[str, str], *, model: str = "the model"
 ) -> ProviderFailed:
-    """Translate a refusal with a status.
-
-    Args:
-        provider: the provider that refused.
-        details: its error.
-        headers: of the response; they may state a waiting time.
-        model: the model's name for the message.
-    """
+    """Translate a refusal with a status; the headers may state a waiting time."""
     error = _map_to_error(provider, details, headers, model)
     error.provider_status, error.provider_message = details.status, redact(details.words)
     error.stated_wait_s = stated_s(headers)
@@ -221,12 +203,7 @@ def _map_to_error(provider: Provider, details: ErrorDetails, headers: Mapping[st
 
 
 def incomplete_answer(provider: Provider, reason: str = "") -> ProviderFailed:
-    """Return the error for an answer that broke off.
-
-    Args:
-        provider: the provider that answered.
-        reason: the finish reason of the abort, if there is one.
-    """
+    """Return the error for an answer that broke off, with the finish reason of the abort."""
     if reason.lower() == INSUFFICIENT_RESOURCES:
         sentence = f"{provider.name} is overloaded and broke its answer off."
         return ProviderUnavailable(sentence, retry_after=DEFAULT_WAIT_S, provider_message=reason)
@@ -239,10 +216,7 @@ def unreachable(provider: Provider) -> ProviderUnavailable:
 
 
 def _quota_exhausted(provider: Provider, quoted: str) -> ProviderFailed:
-    """Return the error for an account without credit.
-
-    Clients learn nothing about the server's own account.
-    """
+    # Clients learn nothing about the server's own account.
     if not provider.own_key:
         error = f"{provider.name} is not available at the moment."
         return ServerQuotaExhausted(error, retry_after=DEFAULT_WAIT_S, retryable=False)
@@ -275,18 +249,14 @@ def _refused(provider: Provider, details: ErrorDetails, model: str, quoted: str)
 
 
 def _quote(provider: Provider, details: ErrorDetails) -> str:
-    """Return the provider's own words for runs on a user's key; else ""."""
+    # Return the provider's own words for runs on a user's key; else "".
     words = redact(details.message or details.words) if provider.own_key else ""
     return f" It says: {words}" if words else ""
 
 
 def parse_error(error: object, status: int | None = None) -> ErrorDetails:
-    """Parse an error object.
-
-    Args:
-        error: an error object, a string, or the body that holds one.
-        status: of the response; None for an error inside an answer: the object may hold a status.
-    """
+    """Parse an error object, a string, or the body that holds one."""
+    # An error inside an answer has no status of the response: the object may hold one.
     found = _unwrap(error)
     if not isinstance(found, Mapping):
         words = replace_lone_surrogates(found[:MAX_ERROR_CHARACTERS]) if isinstance(found, str) else ""
@@ -305,7 +275,7 @@ def parse_error(error: object, status: int | None = None) -> ErrorDetails:
 
 
 def _unwrap(error: object) -> object:
-    """Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`."""
+    # Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`.
     for _ in range(4):
         if isinstance(error, list) and error:
             error = error[0]

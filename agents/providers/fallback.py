@@ -24,13 +24,7 @@ Validator = Callable[[Reply, Provider], None]
 async def stream_answer(
     targets: list[Target], prompt: Prompt, attempts: list[Attempt], validate: Validator
 ) -> AsyncGenerator[Block, None]:
-    """Stream from the first target that answers.
-
-    Args:
-        targets: the requested target, then its fallbacks; at least one.
-        prompt: messages and parameters.
-        attempts: each request is appended here; the last one is running or has answered.
-        validate: raises ProviderFailed if a complete reply is no answer.
+    """Stream from the first target that answers; append each request to `attempts`.
 
     Raises:
         ProviderFailed: the last error before the first text, or the error that broke off the answer.
@@ -84,7 +78,7 @@ async def _stream_with_retries(
 
 
 async def _stream_in_span(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Trace a request as its own span, with token counts and without any text."""
+    # Trace a request as its own span, with token counts and without any text.
     target, counts = attempt.target, attempt.reply.counts
     asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
     asked["gen_ai.request.model"] = target.model

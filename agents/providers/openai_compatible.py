@@ -1,8 +1,7 @@
-"""Streamed chat completions from servers that speak OpenAI's protocol.
+"""Streamed chat completions from servers that speak OpenAI's protocol."""
 
-The response is read in raw blocks: data that arrived together is decoded and forwarded together, which is twice as
-fast as the client's typed stream.
-"""
+# The response is read in raw blocks: data that arrived together is decoded and forwarded together, which is twice as
+# fast as the client's typed stream.
 
 from __future__ import annotations
 
@@ -25,13 +24,9 @@ MAX_TURN_S = 0.01  # after which other streams of the event loop get their turn
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Messages and parameters of a request.
+    """Messages (`{"role", "content"}`) and parameters of a request."""
 
-    Args:
-        messages: OpenAI chat messages, `{"role", "content"}`.
-        temperature: between 0 and 2.
-        max_tokens: the longest answer in tokens.
-    """
+    # `max_tokens` limits the answer.
 
     messages: list[dict[str, str]]
     temperature: float
@@ -42,15 +37,10 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
     """Send the request and yield blocks of the answer; `attempt` collects its facts.
 
     Args:
-        attempt: the request's target; its reply is filled in.
-        prompt: messages and parameters.
         queue_s: the longest wait in seconds while the provider queues the request.
 
     Raises:
-        ProviderUnavailable: the provider refuses connections or is overloaded.
-        ProviderTimeout: no data arrives within the limits of the settings.
-        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is rejected.
-        ProviderFailed: the provider refuses for another reason, or the answer is incomplete or invalid.
+        ProviderFailed: the provider refuses, is overloaded or too slow, or the answer is incomplete or invalid.
         OutputTooLong: a line exceeds the size limit of a run.
     """
     target, patience = attempt.target, AnswerDeadline(queue_s)
@@ -80,7 +70,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
 async def _blocks(
     pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
 ) -> AsyncGenerator[Block, None]:
-    """Yield blocks until the answer ends; a complete answer cannot fail any more."""
+    # Yield blocks until the answer ends; a complete answer cannot fail any more.
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
     turn = clock()
@@ -110,7 +100,7 @@ async def _blocks(
 
 
 async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
-    """Send the request, and send it again without a parameter that the model rejects."""
+    # Send the request, and send it again without a parameter that the model rejects.
     base_url, model = attempt.target.provider.base_url, attempt.target.model
     names = parameter_support.unsupported_parameters(base_url, model)
     while True:
@@ -144,7 +134,6 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 
 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
-    """Translate a connection error before or within an answer."""
     provider = attempt.target.provider
     if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
         return failures.unreachable(provider)

@@ -25,15 +25,8 @@ def remember(base_url: str, model: str, names: frozenset[str]) -> None:
 
 
 def drop_parameter(names: frozenset[str], refused: str) -> frozenset[str] | None:
-    """Return the parameters to omit from the next request.
-
-    Args:
-        names: parameters that were omitted already.
-        refused: the parameter that the model rejected.
-
-    Returns:
-        None if the parameter cannot be omitted: each request keeps a limit of the output.
-    """
+    """Return the parameters to omit from the next request; None if the refused one must stay."""
+    # Each request keeps a limit of the output.
     if refused in names or refused not in (MAX_TOKENS, MAX_COMPLETION_TOKENS, *OPTIONAL):
         return None
     if refused == MAX_TOKENS and MAX_COMPLETION_TOKENS in names:
@@ -42,9 +35,5 @@ def drop_parameter(names: frozenset[str], refused: str) -> frozenset[str] | None
 
 
 def output_limit_parameter(names: frozenset[str]) -> str:
-    """Return the name of the parameter that limits the output.
-
-    Args:
-        names: parameters that are not supported.
-    """
+    """Return the name of the supported parameter that limits the output."""
     return MAX_COMPLETION_TOKENS if MAX_TOKENS in names else MAX_TOKENS

@@ -25,11 +25,7 @@ DEFAULT_CONTEXT_TOKENS = 32_768  # the smallest window of today's models
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """A price in US dollars.
-
-    Args:
-        known: False if the table does not contain the model, so that `usd` is too low.
-    """
+    """A price in US dollars; too low if a model of it is not `known`."""
 
     usd: Decimal = Decimal(0)
     known: bool = True

@@ -48,10 +48,7 @@ PATTERNS = tuple(
 
 
 def redact(text: str) -> str:
-    """Return a text on one line, without keys, account ids, addresses, hosts and paths.
-
-    The result has at most MAX_SHOWN_CHARACTERS.
-    """
+    """Return at most MAX_SHOWN_CHARACTERS on one line, without keys, accounts, addresses, hosts and paths."""
     read = text[:MAX_READ_CHARACTERS]
     for pattern, replacement in PATTERNS:
         read = pattern.sub(replacement, read)

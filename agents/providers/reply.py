@@ -15,21 +15,11 @@ from runs.metering.tokens import TokenUsage
 
 @dataclass(slots=True)
 class Reply:
-    """The facts of one answer so far.
+    """The facts of one answer so far."""
 
-    Args:
-        has_text: whether any text has arrived.
-        has_delta: whether a choice with a message or a delta has arrived.
-        refusal: the model's refusal in place of an answer.
-        tool_calls: whether the model called a tool.
-        reasoning_bytes: of reasoning in UTF-8, for an estimate of its tokens.
-        finish_reason: as the provider sends it; None before it arrives.
-        done: whether `[DONE]` has arrived.
-        objects: data events, `[DONE]` not counted.
-        ignored: those of them without known content: pings, filter results, and unknown ones.
-        counts: tokens that the provider has reported.
-        usage_after_finish: whether token counts arrived after the finish reason, so that no event follows.
-    """
+    # `refusal` is the model's text in place of an answer. `reasoning_bytes` estimate tokens of reasoning. `objects`
+    # counts data events but `[DONE]`; `ignored` counts those of them without known content, such as pings. After
+    # `usage_after_finish` no event follows.
 
     has_text: bool = False
     has_delta: bool = False
@@ -56,15 +46,10 @@ class Reply:
 
 @dataclass(slots=True)
 class Block:
-    """Content of one read of the response.
+    """Content of one read of the response; `reply` is the same object in each block."""
 
-    Args:
-        reply: the facts of the answer so far, the same object in each block.
-        texts: pieces of the answer, in order.
-        thinking: whether the model reasons before it answers.
-        queued: whether a comment or ping arrived before the answer.
-        alive: whether any event, comment or part of a JSON body arrived.
-    """
+    # `queued`: a comment or ping arrived before the answer. `alive`: any event, comment or part of a JSON body
+    # arrived.
 
     reply: Reply
     texts: list[str] = field(default_factory=list)
@@ -75,12 +60,9 @@ class Block:
 
 @dataclass(slots=True)
 class Attempt:
-    """One request to a provider.
+    """One request to a provider."""
 
-    Args:
-        sent: whether the request has left this machine, so that the provider may have worked on it.
-        error: why the attempt failed; None while it is under way, or where it succeeded.
-    """
+    # `sent`: the request has left this machine, so that the provider may have worked on it.
 
     target: Target
     reply: Reply = field(default_factory=Reply)
@@ -97,12 +79,7 @@ class Attempt:
         return self.sent and (self.error is None or is_silent)
 
     def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
-        """Return the attempt's tokens: reported, else estimated.
-
-        Args:
-            prompt_tokens: an estimate.
-            text: the answer so far.
-        """
+        """Return the attempt's tokens: reported, else estimated."""
         if not self.may_be_billed:
             return TokenUsage()
         output = tokens.estimate(text) + tokens.estimate_from_bytes(self.reply.reasoning_bytes)

@@ -21,13 +21,7 @@ EPOCH_FROM_S = 1_000_000_000  # larger numbers are Unix seconds, above 1000 time
 
 
 def wait_s(headers: Mapping[str, str]) -> int:
-    """Return the whole seconds to wait, between 1 and MAX_WAIT_S.
-
-    DEFAULT_WAIT_S counts if no header can be read.
-
-    Args:
-        headers: of the response, with lower-case names or case-insensitive.
-    """
+    """Return the whole seconds to wait that headers state, from 1 to MAX_WAIT_S, else DEFAULT_WAIT_S."""
     stated = stated_s(headers)
     return DEFAULT_WAIT_S if stated is None else max(1, min(math.ceil(stated), MAX_WAIT_S))
 
@@ -41,7 +35,7 @@ def stated_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds until the exhausted limit resets; else until the latest reset."""
+    # Return the seconds until the exhausted limit resets; else until the latest reset.
     resets = {name: value for name, value in headers.items() if name.lower().startswith(RESETS) and "reset" in name}
     used_up = {name: value for name, value in resets.items() if headers.get(name.replace("reset", "remaining")) == "0"}
     waits = [wait for value in (used_up or resets).values() if (wait := _seconds(value)) is not None]
@@ -49,7 +43,7 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: str) -> float | None:
-    """Parse seconds, a duration, Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date."""
+    # Parse seconds, a duration, Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date.
     value = value.strip()[:MAX_HEADER_CHARACTERS]
     if (number := _number(value)) is not None:
         return _from_epoch(number)

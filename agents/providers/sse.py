@@ -15,24 +15,19 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
 class SseEvent(NamedTuple):  # a dataclass takes three times as long to create
-    """One event, or a comment.
+    """One event, or a comment."""
 
-    Args:
-        name: the `event` field in lower case, empty without one; COMMENT for a comment; BARE_JSON for a line of
-            JSON without a field name; ERROR for all names of errors.
-        data: the `data` lines joined by LF, or the comment's text.
-    """
+    # `name` is the `event` field in lower case, COMMENT, BARE_JSON for a line of JSON without a field name, or ERROR
+    # for all names of errors. `data` are the `data` lines joined by LF, or the comment's text.
 
     name: bytes
     data: bytes
 
 
 class LineSplitter:
-    """Splits bytes into lines that end with LF, CRLF or CR.
+    """Splits bytes at LF, CRLF or CR."""
 
-    Args:
-        max_line_bytes: the longest line; a longer one sets `overflowed` and ends the splitting.
-    """
+    # A longer line than `max_line_bytes` sets `overflowed` and ends it.
 
     def __init__(self, max_line_bytes: int) -> None:
         self.overflowed = False
@@ -69,7 +64,6 @@ class LineSplitter:
         return end
 
     def _bounded(self, lines: list[bytes]) -> list[bytes]:
-        """Return the lines before the first that is too long."""
         fitting = list(takewhile(lambda line: len(line) <= self._max_line_bytes, lines))
         self.overflowed = len(fitting) < len(lines) or len(self._held) > self._max_line_bytes
         if self.overflowed:
@@ -78,15 +72,12 @@ class LineSplitter:
 
 
 class EventParser:
-    """Parses events as leniently as servers in the field require.
+    """Parses events as leniently as servers in the field require."""
 
-    Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on a
-    `data` line is an event where another `data` line follows (servers that send one newline for two); a field `error`
-    (llama.cpp) is an event of that name, and so is a line of JSON without a field's name.
-
-    Args:
-        max_bytes: of a line, and of an event's data; more bytes set `overflowed` and end the parsing.
-    """
+    # Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on
+    # a `data` line is an event where another `data` line follows (servers that send one newline for two); a field
+    # `error` (llama.cpp) is an event of that name, and so is a line of JSON without a field's name. More than
+    # `max_bytes` in a line or an event set `overflowed` and end the parsing.
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes

@@ -1,8 +1,7 @@
-"""Escaping of chat-template markers such as `<|im_start|>` for the embedded server.
+"""Escaping of chat-template markers such as `<|im_start|>` for the embedded server."""
 
-The embedded server inserts messages into the model's template unescaped, so a marker in a context could start a turn
-of the system. Other providers keep content apart from their templates and get it unchanged.
-"""
+# The embedded server inserts messages into the model's template unescaped, so a marker in a context could start a
+# turn of the system. Other providers keep content apart from their templates and get it unchanged.
 
 import re
 

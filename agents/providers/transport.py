@@ -1,7 +1,6 @@
-"""The aiohttp transport of `openai`, which delivers a broken body as far as it arrived.
+"""The aiohttp transport of `openai`, which delivers a broken body as far as it arrived."""
 
-Imported at the first request to a provider: importing `openai` takes a second (`lunaos.infra.lazy_imports`).
-"""
+# Imported at the first request to a provider: importing `openai` takes a second (`lunaos.infra.lazy_imports`).
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,11 +28,10 @@ class Transport(AiohttpTransport):
 
 
 class Body(AiohttpResponseStream):
-    """Response body that differs from aiohttp's if the connection breaks.
+    """Response body that differs from aiohttp's if the connection breaks."""
 
-    Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
-    connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
-    """
+    # Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
+    # connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__(response)

@@ -41,12 +41,8 @@ class TokenCounts:
                 setattr(self, each.name, count)
 
     def completed(self, *, input: int, output: int) -> TokenUsage:  # noqa: A002 - as the member is called
-        """Return the counts, with estimates for missing ones.
-
-        Args:
-            input: estimated tokens. A reported zero beside an estimate above zero counts as missing.
-            output: estimated tokens, likewise.
-        """
+        """Return the counts, with estimates for missing ones."""
+        # A reported zero beside an estimate above zero counts as missing.
         given, made = self.input or input, self.output or output
         return TokenUsage(
             input=given,
@@ -76,7 +72,7 @@ def parse_usage(usage: object) -> TokenCounts:
 
 
 def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
-    """Add cached tokens to the input if they are reported beside it, as Anthropic does."""
+    # Add cached tokens to the input if they are reported beside it, as Anthropic does.
     beside = sum(_count(usage.get(name)) or 0 for name in EXCLUDED_FROM_INPUT)
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
@@ -86,10 +82,8 @@ def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
 
 
 def _reconcile(counts: TokenCounts, total: int | None) -> None:
-    """Assign the tokens that only the total includes: to the cache, else to the reasoning.
-
-    xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
-    """
+    # Assign the tokens that only the total includes: to the cache, else to the reasoning.
+    # xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
     if total is None or counts.input is None:
         return
     if counts.output is None:
@@ -110,7 +104,7 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
 
 
 def _first(details: Mapping[str, Any], names: tuple[str, ...], usage: Mapping[str, Any] | None = None) -> int | None:
-    """Return the first positive count of the details, else of the usage; else a zero."""
+    # Return the first positive count of the details, else of the usage; else a zero.
     found = [
         count for place in (details, usage or {}) for name in names if (count := _count(place.get(name))) is not None
     ]

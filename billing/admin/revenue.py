@@ -15,10 +15,8 @@ CENTS_PER_USD = 100
 
 
 def by_month_and_tier(months: int = 12) -> list[dict[str, Any]]:
-    """Return what the invoices of the last calendar months brought in USD, the newest first, by tier.
-
-    Refunds and lost disputes are deducted in the month of their invoice.
-    """
+    """Return what the invoices of the last calendar months brought in USD, the newest first, by tier."""
+    # Refunds and lost disputes are deducted in the month of their invoice.
     invoices = Invoice.objects.filter(
         stripe_mirror.in_current_mode(),
         created__gte=_start_of_month(months - 1),

@@ -58,7 +58,6 @@ def _describe(subscription: Subscription) -> str:
 
 
 def _list_blocking(user: User) -> str:
-    """Say what blocks checkouts; empty if nothing does."""
     found = [each.stripe_data for each in disputes.list_blocking(user)[:ROWS_PER_TABLE]]
     return "; ".join(
         f"a dispute about {format_amount(each['amount'], each['currency'])} of {wording.format_day(each['created'])}, "

@@ -1,7 +1,6 @@
-"""Payments of invoices, with their refunds and disputes: fetch, store, audit, alert.
+"""Payments of invoices, with their refunds and disputes: fetch, store, audit, alert."""
 
-An invoice and a charge name each other through Stripe's invoice payments alone. Callers hold the customer's lock.
-"""
+# An invoice and a charge name each other through Stripe's invoice payments alone. Callers hold the customer's lock.
 
 from contextlib import suppress
 from typing import Any
@@ -64,7 +63,8 @@ def find_customer_id(charge_id: str) -> str:
 
 
 def find_invoice_ids(charge_id: str) -> list[str]:
-    """Return the ids of the invoices that a charge pays; the operators get an alarm if there is none."""
+    """Return the ids of the invoices that a charge pays."""
+    # The operators get an alarm if there is none.
     intent = stripe_client.retrieve_charge(charge_id).payment_intent
     found = stripe_client.list_invoice_ids(stripe_client.id_of(intent)) if intent else []
     if not found:
@@ -79,11 +79,7 @@ def alert_unknown(charge_id: str) -> None:
 
 
 def store_payments(customer: Customer, invoice: stripe.Invoice) -> None:
-    """Store an invoice's charges and disputes, then audit and report what has changed; the invoice is stored already.
-
-    Raises:
-        BillingUnavailable: Stripe cannot be reached.
-    """
+    """Store the charges and disputes of a stored invoice, then audit and report what has changed."""
     blocked = False
     for payment in invoice.payments.data if invoice.payments else ():
         intent = payment.payment.payment_intent
@@ -114,7 +110,7 @@ def _report_refund(customer: Customer, invoice: stripe.Invoice, change: MirrorCh
 
 
 def _report_dispute(customer: Customer, invoice: stripe.Invoice, charge_id: str, change: MirrorChange) -> bool:
-    """Audit and report a dispute that has opened or closed; return whether it blocks checkouts from now on."""
+    # Audit and report a dispute that has opened or closed; return whether it blocks checkouts from now on.
     before = disputes.phase_of(change.before["status"]) if change.before else None
     now = disputes.phase_of(change.after["status"])
     if before == now:
@@ -128,7 +124,7 @@ def _report_dispute(customer: Customer, invoice: stripe.Invoice, charge_id: str,
 
 
 def _alert(kind: str, customer: Customer, **facts: Any) -> None:
-    """Alert the operators once the change is stored; a repetition of the event then finds no change."""
+    # Alert the operators once the change is stored; a repetition of the event then finds no change.
 
     def send() -> None:
         metrics.PAYMENT_REVERSALS.labels(kind).inc()
@@ -138,7 +134,7 @@ def _alert(kind: str, customer: Customer, **facts: Any) -> None:
 
 
 def _expire_checkouts(customer: Customer) -> None:
-    """Expire the customer's open checkout pages, which could still be paid on."""
+    # Expire the customer's open checkout pages, which could still be paid on.
     with suppress(stripe_connection.StripeObjectMissing):
         for session in stripe_client.list_open_checkouts(customer.id):
             stripe_client.expire_checkout(session.id)

@@ -1,7 +1,6 @@
-"""Checkout: pages at Stripe on which users subscribe.
+"""Checkout: pages at Stripe on which users subscribe."""
 
-A visit to the page or to the return address grants nothing. The tier changes when Stripe reports the subscription.
-"""
+# A visit to the page or to the return address grants nothing. The tier changes when Stripe reports the subscription.
 
 import re
 from collections.abc import Iterator
@@ -29,10 +28,7 @@ class _CustomerMissing(stripe_connection.StripeObjectMissing):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A page at Stripe on which a user can pay.
-
-    `replayed` marks the answer to an earlier request with the same idempotency key.
-    """
+    """A page at Stripe on which a user can pay, perhaps of an earlier request with the same idempotency key."""
 
     session_id: str
     url: str
@@ -67,14 +63,9 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
 
 
 def sync_session(session_id: str) -> None:
-    """Synchronise the customer of a checkout session, if the session is complete.
-
-    The page after checkout calls this, since it may load before Stripe's event arrives. Unknown and malformed ids are
-    ignored.
-
-    Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Synchronise the customer of a complete checkout session."""
+    # Ignore unknown and malformed ids.
+    # The page after checkout calls this, since it may load before Stripe's event arrives.
     if not SESSION_ID.fullmatch(session_id):
         return
     with stripe_connection.short_timeout():
@@ -89,7 +80,7 @@ def sync_session(session_id: str) -> None:
 
 @contextmanager
 def _reject_deleted_account(user: User) -> Iterator[None]:
-    """Raise TokenInvalid where the block fails since the account was deleted."""
+    # Raise TokenInvalid where the block fails since the account was deleted.
     try:
         yield
     except (IntegrityError, NoSubscription) as e:
@@ -122,7 +113,7 @@ def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Che
 
 
 def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
-    """Expire all open pages except one for this price, which is returned."""
+    # Expire all open pages except one for this price, which is returned.
     usable = None
     for session in stripe_client.list_open_checkouts(customer.id):
         if (

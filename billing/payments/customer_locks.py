@@ -1,8 +1,7 @@
-"""Locks per customer, held from the fetch at Stripe until its result is stored.
+"""Locks per customer, held from the fetch at Stripe until its result is stored."""
 
-Without the lock the slower of two fetches would win, which may hold the older state (docs/adr/0021). The locks are
-advisory locks of PostgreSQL: the same connection may take one twice, others wait.
-"""
+# Without the lock the slower of two fetches would win, which may hold the older state (docs/adr/0021). The locks are
+# advisory locks of PostgreSQL: the same connection may take one twice, others wait.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +18,7 @@ LOCK_KEY_SQL = "hashtextextended(%s, 0)"
 
 
 def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
-    """Hold a lock until the current transaction ends.
-
-    The subject is a customer's id, or a user's id while the user has no customer.
+    """Hold the lock of a customer's id, or of a user without a customer, until the transaction ends.
 
     Raises:
         BillingConflict: another request held the lock for longer than SHORT_WAIT_S (only with `short_wait`).
@@ -36,11 +33,9 @@ def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
 def locked(subject: str) -> Iterator[None]:
     """Hold a customer's lock for the block, across transactions, in a user's request.
 
-    The lock is lost with its connection; the block's next statements are then refused.
-
     Raises:
         BillingConflict: another request held the lock for longer than SHORT_WAIT_S.
-        OperationalError: the connection was lost, and the lock with it.
+        OperationalError: the connection was lost, and the lock with it; the next statements are refused.
     """
     with _translate_lock_timeout(short_wait=True), limits.waiting(SHORT_WAIT_S), connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_lock({LOCK_KEY_SQL})", [_lock_name(subject)])
@@ -51,7 +46,7 @@ def locked(subject: str) -> Iterator[None]:
 
 @contextmanager
 def _translate_lock_timeout(short_wait: bool) -> Iterator[None]:
-    """Report a lock time-out in a user's request as a conflict, not as an outage."""
+    # Report a lock time-out in a user's request as a conflict, not as an outage.
     try:
         yield
     except OperationalError as e:

@@ -13,11 +13,7 @@ from billing.payments import customer_locks, stripe_client, stripe_connection, s
 
 @transaction.atomic
 def get_or_create(user: User) -> Customer:
-    """Return the user's customer, which is created if there is none.
-
-    Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Return the user's customer, which is created at Stripe if there is none."""
     if known := stripe_mirror.get_customer(user):
         return known
     customer_locks.lock_until_commit(str(user.pk), short_wait=True)
@@ -34,12 +30,7 @@ def replace(user: User, gone: Customer) -> Customer:
 
 @contextmanager
 def locked(user: User) -> Iterator[Customer]:
-    """Hold the lock of a user's customer for the block, in a request of the user.
-
-    Raises:
-        BillingNotConfigured: Stripe is not configured.
-        NoSubscription: the user has no customer.
-    """
+    """Hold the lock of a user's customer for the block; raise NoSubscription if the user has none."""
     if not stripe_connection.is_configured():
         raise BillingNotConfigured()
     customer = _get(user)

@@ -19,10 +19,7 @@ def create(user: User, invoice_id: str) -> str:
 
 
 def read(token: str) -> str | None:
-    """Return the id of the invoice that a link leads to.
-
-    The result is None for a forged or expired token, a changed address and a deleted user.
-    """
+    """Return the id of the invoice that a link leads to, or None if the link is not valid any more."""
     try:
         user_id, email, invoice_id = signing.loads(token, salt=SALT, max_age=MAX_AGE)
     except (signing.BadSignature, ValueError, TypeError):
@@ -31,11 +28,7 @@ def read(token: str) -> str | None:
 
 
 def find_payment_page(invoice_id: str) -> tuple[str, str]:
-    """Fetch an invoice and return its state, and the page at Stripe on which an open one can be paid.
-
-    Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Fetch an invoice; return its state, and the page at Stripe on which an open one can be paid."""
     with stripe_connection.short_timeout():
         try:
             invoice = stripe_client.retrieve_invoice(invoice_id)

@@ -1,7 +1,4 @@
-"""Plans at Stripe: a product and a price for each tier that costs something.
-
-A price is found by the tier's lookup key.
-"""
+"""Plans at Stripe: a product and a price, found by its lookup key, for each tier that costs something."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,10 +14,9 @@ from billing.payments import stripe_client
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The result of `sync_plans` for one tier.
+    """The result of `sync_plans` for one tier."""
 
-    `is_new` marks a price that was created now; subscribers of an older price keep that one.
-    """
+    # `is_new` marks a price that was created now; subscribers of an older price keep that one.
 
     tier: str
     lookup_key: str
@@ -34,11 +30,7 @@ def list_tiers_on_sale() -> list[Tier]:
 
 
 def get_price_id(tier: str) -> str:
-    """Return the id of a tier's current price at Stripe.
-
-    Raises:
-        BillingNotConfigured: the tier has no price; `manage.py sync_stripe_plans` creates it.
-    """
+    """Return the id of a tier's current price, or raise BillingNotConfigured (`manage.py sync_stripe_plans`)."""
     lookup_key = tiers.get(tier).lookup_key
     found = stripe_client.list_prices([lookup_key])
     if not found:
@@ -48,10 +40,8 @@ def get_price_id(tier: str) -> str:
 
 
 def sync_plans() -> list[Plan]:
-    """Create the missing prices at Stripe, by the tiers' rows.
-
-    A changed price becomes a new price that takes over the lookup key.
-    """
+    """Create the missing prices at Stripe, by the tiers' rows."""
+    # A changed price becomes a new price that takes over the lookup key.
     return [_sync_tier(tier) for tier in list_tiers_on_sale()]
 
 

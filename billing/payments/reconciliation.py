@@ -1,8 +1,7 @@
-"""Compare stored subscriptions, refunds and disputes with Stripe's, and repair what differs.
+"""Compare stored subscriptions, refunds and disputes with Stripe's, and repair what differs."""
 
-This is the fallback for lost events. Stripe is asked for all objects, 100 a page, and not customer by customer.
-Only customers that differ are then synchronised, under the customer's lock, as after an event.
-"""
+# This is the fallback for lost events. Stripe is asked for all objects, 100 a page, and not customer by customer.
+# Only customers that differ are then synchronised, under the customer's lock, as after an event.
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -26,10 +25,9 @@ MAX_INVOICES = 100  # whose payments are fetched at once, where no event has bro
 
 @dataclass(frozen=True, slots=True)
 class CustomerMismatch:
-    """A customer whose stored subscriptions differed from Stripe's.
+    """A customer whose stored subscriptions differed from Stripe's."""
 
-    `before` and `after` are statuses by subscription id. `error` says why the repair failed, if it did.
-    """
+    # Statuses by subscription id.
 
     customer_id: str
     before: dict[str, str]
@@ -40,13 +38,8 @@ class CustomerMismatch:
 
 
 def reconcile() -> Iterator[CustomerMismatch]:
-    """Compare all customers with Stripe, repair those that differ, and yield them.
-
-    A customer that cannot be repaired does not stop the others.
-
-    Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot list the subscriptions.
-    """
+    """Compare all customers with Stripe, repair those that differ, and yield them."""
+    # A customer that cannot be repaired does not stop the others.
     listed: defaultdict[str, list[SubscriptionData]] = defaultdict(list)
     for subscription in stripe_client.list_all_subscriptions():
         listed[stripe_client.id_of(subscription.customer)].append(stripe_mirror.reduce_subscription(subscription))
@@ -61,23 +54,15 @@ def reconcile() -> Iterator[CustomerMismatch]:
 
 @dataclass(frozen=True, slots=True)
 class PaymentMismatch:
-    """An invoice or a charge whose stored payments, refunds or disputes differed from Stripe's.
-
-    `error` says why the repair failed, if it did.
-    """
+    """An invoice or a charge whose stored payments, refunds or disputes differed from Stripe's."""
 
     id: str
     error: str = ""
 
 
 def reconcile_payments() -> Iterator[PaymentMismatch]:
-    """Compare refunds and disputes with Stripe, repair the charges that differ, and yield them.
-
-    Invoices whose payments were never fetched, as those of an earlier release, follow, at most MAX_INVOICES.
-
-    Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot list refunds or disputes.
-    """
+    """Compare refunds and disputes with Stripe, repair the charges that differ, and yield them."""
+    # Invoices whose payments were never fetched, as those of an earlier release, follow, at most MAX_INVOICES.
     now = datetime.now(UTC)
     for charge_id in sorted(_list_changed_refunds(now) | _list_changed_disputes(now)):
         customer_id = charges.find_customer_id(charge_id)
@@ -91,7 +76,7 @@ def reconcile_payments() -> Iterator[PaymentMismatch]:
 
 
 def _list_changed_refunds(now: datetime) -> set[str]:
-    """Return the charges of refunds that are not stored, or with another status."""
+    # Return the charges of refunds that are not stored, or with another status.
     found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for refund in stripe_client.list_refunds_since(now - REFUND_WINDOW):
         if refund.charge:
@@ -102,7 +87,7 @@ def _list_changed_refunds(now: datetime) -> set[str]:
 
 
 def _list_changed_disputes(now: datetime) -> set[str]:
-    """Return the charges of disputes that are not stored, or with another status."""
+    # Return the charges of disputes that are not stored, or with another status.
     found = {each.id: each for each in stripe_client.list_disputes_since(now - DISPUTE_WINDOW)}
     known = dict(Dispute.objects.filter(id__in=found).values_list("id", "stripe_data__status"))
     return {stripe_client.id_of(each.charge) for id_, each in found.items() if known.get(id_) != each.status}
@@ -119,10 +104,8 @@ def _repair_payment(id_: str, customer_id: str, **about: str) -> PaymentMismatch
 
 
 def _differs(customer: Customer, found: list[SubscriptionData]) -> bool:
-    """Return whether a customer's subscriptions differ from the stored ones.
-
-    A deleted user's subscriptions differ only while one is still live.
-    """
+    # Return whether a customer's subscriptions differ from the stored ones.
+    # A deleted user's subscriptions differ only while one is still live.
     if customer.subscriber_id is None:
         return _any_live(found)
     known = {row.id: row.stripe_data for row in customer.subscriptions.all()}

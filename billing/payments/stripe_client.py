@@ -1,7 +1,6 @@
-"""All requests to Stripe.
+"""All requests to Stripe."""
 
-No other module calls Stripe, and dj-stripe does not get the key.
-"""
+# No other module calls Stripe, and dj-stripe does not get the key.
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -42,11 +41,9 @@ def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
 
 
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
-    """Create a user's customer at Stripe.
-
-    Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of an
-    earlier customer that Stripe does not know any more.
-    """
+    """Create a user's customer at Stripe."""
+    # Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of
+    # an earlier customer that Stripe does not know any more.
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
     with translate_errors():
         return client().v1.customers.create(
@@ -126,7 +123,8 @@ def list_disputes(charge_id: str) -> list[stripe.Dispute]:
 
 
 def list_invoice_ids(payment_intent_id: str) -> list[str]:
-    """List the ids of the invoices that a payment pays; a charge itself does not name them."""
+    """List the ids of the invoices that a payment pays."""
+    # A charge itself does not name them.
     with translate_errors():
         found = client().v1.invoice_payments.list(
             {"payment": {"type": "payment_intent", "payment_intent": payment_intent_id}, "limit": MAX_PAGE_SIZE}
@@ -228,13 +226,8 @@ def cancel_now(subscription_id: str) -> None:
 
 
 def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
-    """Change to another price at once and charge the difference.
-
-    Without the payment nothing changes, and the change waits for the payment, for a day at most.
-
-    Returns:
-        Whether the difference is paid.
-    """
+    """Change to another price at once, charge the difference, and return whether it is paid."""
+    # Without the payment nothing changes, and the change waits for the payment, for a day at most.
     with translate_errors():
         changed = client().v1.subscriptions.update(
             subscription_id,
@@ -248,10 +241,8 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price when the paid period ends, at `ends_at`.
-
-    Discounts, quantity and trial stay.
-    """
+    """Change to another price at `ends_at`, the period's end."""
+    # Discounts, quantity and trial stay.
     with translate_errors():
         schedules = client().v1.subscription_schedules
         if subscription.schedule:
@@ -303,10 +294,7 @@ def create_product(*, tier: str, name: str) -> str:
 
 
 def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
-    """Create a monthly price in USD and return its id.
-
-    The price takes the lookup key over from the price that has it.
-    """
+    """Create a monthly price in USD, which takes over the lookup key, and return its id."""
     with translate_errors():
         return (
             client()
@@ -348,7 +336,7 @@ def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) ->
 
 
 def _copy_discounts_and_taxes(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
-    """Copy discounts and tax rates, which Stripe would replace by the customer's."""
+    # Copy discounts and tax rates, which Stripe would replace by the customer's.
     if earlier.discounts:
         kinds = ("discount", "coupon", "promotion_code")
         given = [{kind: each[kind] for kind in kinds if each[kind]} for each in earlier.discounts]

@@ -45,10 +45,8 @@ def short_timeout() -> Iterator[None]:
 
 @contextmanager
 def long_timeout() -> Iterator[None]:
-    """Give requests of the block LONG_TIMEOUT_S and one retry, although a user waits.
-
-    For changes of several steps, which must not stop halfway.
-    """
+    """Give requests of the block LONG_TIMEOUT_S and one retry, although a user waits."""
+    # For changes of several steps, which must not stop halfway.
     with _set_short_timeout(False):
         yield
 
@@ -59,11 +57,7 @@ def has_short_timeout() -> bool:
 
 
 def client() -> stripe.StripeClient:
-    """Return the SDK's client, with the time-out that applies.
-
-    Raises:
-        BillingNotConfigured: STRIPE_SECRET_KEY is not set.
-    """
+    """Return the SDK's client with the time-out that applies, or raise BillingNotConfigured."""
     if not is_configured():
         raise BillingNotConfigured()
     timeout_s = SHORT_TIMEOUT_S if has_short_timeout() else (LONG_TIMEOUT_S, LONG_TIMEOUT_S)

@@ -1,8 +1,7 @@
-"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020).
+"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020)."""
 
-The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
-objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
-"""
+# The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
+# objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -51,10 +50,7 @@ class MirrorChange:
 
 
 def in_current_mode(path: str = "") -> Q:
-    """Return a filter for rows of the key's mode, live or test.
-
-    `path` is the lookup path to the row with the mode, as in `customer__`.
-    """
+    """Return a filter for rows of the key's mode, live or test, at a lookup path like `customer__`."""
     # Subscriptions of the test mode grant nothing under a live key. Without a key the mode is unknown: all rows count.
     return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 
@@ -103,7 +99,8 @@ def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -
 
 
 def store_charge(customer: Customer, invoice_id: str, found: stripe.Charge) -> MirrorChange:
-    """Store a charge of an invoice, with its card and refunds; no card of a deleted user."""
+    """Store a charge of an invoice, with its card and refunds."""
+    # No card of a deleted user.
     before = _stored_data(Charge, found.id)
     now = _pick(found.to_dict(), CHARGE_FIELDS)
     now |= {"payment_intent": id_of(found.payment_intent) if found.payment_intent else None}
@@ -182,7 +179,7 @@ def _stored_data(model: type[Charge] | type[Dispute], id_: str) -> dict[str, Any
 
 
 def _card(charge: stripe.Charge) -> dict[str, Any] | None:
-    """Return brand and last four digits of a charge's card; for another method its kind."""
+    # Return brand and last four digits of a charge's card; for another method its kind.
     details = (charge.payment_method_details or stripe.StripeObject()).to_dict()
     if card := details.get("card"):
         return _pick(card, ("brand", "last4"))

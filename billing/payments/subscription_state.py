@@ -1,7 +1,4 @@
-"""Subscriptions and their meaning, read from the rows that mirror Stripe.
-
-The admin, the API and the calculation of tiers use the same reading (BILLING.md).
-"""
+"""Subscriptions and their meaning (BILLING.md), read from the rows that mirror Stripe."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,19 +22,10 @@ NEVER_PAID_STATUSES = ("incomplete", *ENDED_STATUSES)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One of a user's subscriptions, with Stripe's id and status.
+    """One of a user's subscriptions, with Stripe's id and status."""
 
-    Args:
-        id: at Stripe.
-        status: at Stripe.
-        tier: the tier of its price; None for a price of no tier.
-        period_start: start of the period that is paid or due; the latest of several items.
-        period_end: end of that period.
-        created_at: at Stripe.
-        cancels: whether the subscription ends with the period.
-        unpaid_since: when the oldest open invoice was created; None if all are paid.
-        ended_at: when the subscription ended; None for a live one.
-    """
+    # `tier` is None for a price of no tier. The period is the one that is paid or due, the latest of several items.
+    # `cancels`: it ends with the period. `unpaid_since` is when the oldest open invoice was created.
 
     id: str
     status: str
@@ -69,10 +57,9 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """A user's tier and current subscription, as the API returns them.
+    """A user's tier and current subscription, as the API returns them."""
 
-    `status` is Stripe's, or NO_SUBSCRIPTION. `checkout_blocked` is set while a payment is disputed, or was lost.
-    """
+    # `status` is Stripe's, or NO_SUBSCRIPTION. `checkout_blocked` is set while a payment is disputed, or was lost.
 
     tier: str
     status: str
@@ -107,19 +94,16 @@ def from_rows(rows: Iterable[Row]) -> list[Subscription]:
 
 
 def select_current(subscriptions: list[Subscription]) -> Subscription | None:
-    """Return the subscription that a user means by "my subscription".
-
-    Among the live ones a paid one comes first, then the one with the highest tier, then the newest.
-    """
+    """Return the subscription that a user means by "my subscription"."""
+    # Among the live ones a paid one comes first, then the one with the highest tier, then the newest.
     live = [subscription for subscription in subscriptions if subscription.is_live]
     return max(live, key=lambda each: (each.is_paid, _rank(each), each.created_at), default=None)
 
 
 def tier_of_price(price: dict[str, Any]) -> str | None:
-    """Return the tier of a price, by its lookup key or else its metadata.
-
-    The metadata name the tier that the price was created for. They count where a newer price has taken the lookup key.
-    """
+    """Return the tier of a price, by its lookup key or else its metadata."""
+    # The metadata name the tier that the price was created for. They count where a newer price has taken the lookup
+    # key.
     for tier in tiers.list_all():
         if tier.lookup_key and tier.lookup_key == price.get("lookup_key"):
             return tier.name

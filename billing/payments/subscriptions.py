@@ -23,10 +23,9 @@ INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel
 
 @dataclass(frozen=True, slots=True)
 class TierChange:
-    """The result of a change of tier.
+    """A change of tier."""
 
-    `effective_at` is None for a change that counts at once, or as soon as the difference is paid.
-    """
+    # `effective_at` is None for one that counts at once or with the payment.
 
     tier: str
     effective_at: datetime | None
@@ -42,12 +41,7 @@ class Cancellation:
 
 
 def cancel(user: User) -> Cancellation:
-    """Cancel all subscriptions of a user at the end of their period.
-
-    Raises:
-        NoSubscription: the user has none.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Cancel all subscriptions of a user at the end of their period, or raise NoSubscription."""
     with customers.locked(user) as customer:
         for subscription in _list_live(customer):
             _cancel_at_period_end(subscription)
@@ -58,12 +52,7 @@ def cancel(user: User) -> Cancellation:
 
 
 def resume(user: User) -> None:
-    """Resume subscriptions that are set to end; others stay as they are.
-
-    Raises:
-        NoSubscription: the user has no live subscription.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Resume subscriptions that are set to end; raise NoSubscription if none is live."""
     with customers.locked(user) as customer:
         ending = [subscription for subscription in _list_live(customer) if _is_set_to_end(subscription)]
         for subscription in ending:
@@ -75,9 +64,7 @@ def resume(user: User) -> None:
 
 
 def change(*, user: User, tier: str) -> TierChange:
-    """Change the tier: a higher one at once, a lower one at the period's end.
-
-    The difference to a higher tier is charged at once.
+    """Change the tier: a higher one at once, with the difference charged; a lower one at the period's end.
 
     Raises:
         NoSubscription: the user has no subscription to change.
@@ -106,12 +93,7 @@ def change(*, user: User, tier: str) -> TierChange:
 
 
 def open_portal(user: User) -> str:
-    """Return the address of the user's page in Stripe's portal.
-
-    Raises:
-        NoSubscription: the user has no customer at Stripe.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-    """
+    """Return the address of the user's page in Stripe's portal, or raise NoSubscription."""
     with customers.locked(user) as customer:
         try:
             return stripe_client.create_portal_session(customer.id)
@@ -120,7 +102,7 @@ def open_portal(user: User) -> str:
 
 
 def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """Apply a change of tier at Stripe and return when it counts, None for at once."""
+    # Apply a change of tier at Stripe and return when it counts, None for at once.
     if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
         _release_schedule(at_stripe)
         at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
@@ -184,7 +166,7 @@ def _find_tier_item(subscription: stripe.Subscription) -> str:
 
 
 def _describe_cancellation(last: Subscription | None) -> Cancellation:
-    """Describe the end of the last subscription; None if all have ended at once, since none was ever paid."""
+    # Describe the end of the last subscription; None if all have ended at once, since none was ever paid.
     if last is None:
         return Cancellation(datetime.now(UTC), "The subscription has ended. It was never paid.")
     if last.is_paid:
@@ -222,7 +204,7 @@ def _list_live(customer: Customer) -> list[stripe.Subscription]:
 
 
 def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
-    """Cancel a subscription at its period's end, or at once if never paid for."""
+    # Cancel a subscription at its period's end, or at once if never paid for.
     if subscription.status == INCOMPLETE:
         stripe_client.cancel_now(subscription.id)
         return

@@ -1,8 +1,7 @@
-"""Synchronise a customer with Stripe: lock, fetch, store, recalculate, notify.
+"""Synchronise a customer with Stripe: lock, fetch, store, recalculate, notify."""
 
-Every trigger (an event, the page after checkout, a user's own change, the hourly comparison) only says that something
-may have changed. The state that Stripe then returns is what counts (BILLING.md).
-"""
+# Every trigger (an event, the page after checkout, a user's own change, the hourly comparison) only says that
+# something may have changed. The state that Stripe then returns is what counts (BILLING.md).
 
 from collections.abc import Iterable
 from uuid import UUID
@@ -28,16 +27,13 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sync_customer(customer_id: str, *, invoice_id: str | None = None, charge_id: str | None = None) -> User | None:
-    """Synchronise a customer, and perhaps one invoice or the invoices of a charge, in the current transaction.
-
-    The transaction holds the customer's lock until it ends.
-
-    Returns:
-        The user; None for an unknown customer, or one of a deleted user.
+    """Synchronise a customer, and perhaps an invoice or a charge's invoices, in the current transaction.
 
     Raises:
         BillingUnavailable: Stripe cannot be reached; the caller must roll the transaction back.
     """
+    # The transaction holds the customer's lock until it ends. The result is None for an unknown customer, or one of a
+    # deleted user.
     customer_locks.lock_until_commit(customer_id, short_wait=stripe_connection.has_short_timeout())
     known = _get_or_store_customer(customer_id)
     if known is None:
@@ -72,10 +68,7 @@ def refresh(customer: Customer) -> list[stripe.Subscription]:
 def store_and_apply(
     customer: Customer, found: list[stripe.Subscription], *, invoices: Iterable[stripe.Invoice] = ()
 ) -> None:
-    """Store what Stripe returned, recalculate the tier, then audit and notify.
-
-    `invoices` are stored with their payments.
-    """
+    """Store what Stripe returned, recalculate the tier, then audit and notify."""
     user = customer.subscriber
     changes = stripe_mirror.store_subscriptions(customer, found)
     unpaid = _list_unpaid_invoices(customer, found)
@@ -99,7 +92,7 @@ def _retrieve_invoices(invoice_id: str | None, charge_id: str | None) -> list[st
 def _store_invoices(
     customer: Customer, found: list[stripe.Subscription], invoices: Iterable[stripe.Invoice]
 ) -> list[MirrorChange]:
-    """Store invoices and their payments, and return the changes of the invoices."""
+    # Store invoices and their payments, and return the changes of the invoices.
     changes = []
     for invoice in invoices:
         changes.append(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)))
@@ -108,7 +101,7 @@ def _store_invoices(
 
 
 def _get_or_store_customer(customer_id: str) -> Customer | None:
-    """Return the customer's row, created if Stripe's metadata name a user of ours."""
+    # Return the customer's row, created if Stripe's metadata name a user of ours.
     row = Customer.objects.select_related("subscriber").filter(id=customer_id).first()
     if row:
         return row

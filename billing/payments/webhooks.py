@@ -1,7 +1,6 @@
-"""Stripe's events: verify the signature, skip repetitions, synchronise.
+"""Stripe's events: verify the signature, skip repetitions, synchronise."""
 
-dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
-"""
+# dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
 
 import time
 from collections.abc import Mapping
@@ -42,11 +41,10 @@ HANDLED_EVENT_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """The fields of an event that billing trusts: which customer may have changed.
+    """The fields of an event that billing trusts: which customer may have changed."""
 
-    `customer_id` is empty for an object without a customer; `invoice_id` is set for an event about an invoice.
-    `charge_id` is set for an event about a charge, a refund or a dispute; Stripe is then asked for the customer.
-    """
+    # `customer_id` is empty for an object without a customer. `charge_id` is set for an event about a charge, a
+    # refund or a dispute; Stripe is then asked for the customer.
 
     id: str
     kind: str
@@ -76,13 +74,8 @@ def parse(payload: bytes, signature: str) -> StripeEvent:
 
 
 def handle(event: StripeEvent) -> None:
-    """Synchronise an event's customer, once per event.
-
-    Several events of one customer wait for one another.
-
-    Raises:
-        BillingUnavailable: Stripe cannot be reached. Nothing is stored then, and Stripe repeats the event.
-    """
+    """Synchronise an event's customer, once per event; may raise BillingUnavailable."""
+    # Several events of one customer wait for one another.
     if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
     if event.charge_id is not None:
@@ -130,13 +123,13 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
 
 
 def _charge_id(about: Mapping[str, Any]) -> str | None:
-    """Return the id of the charge that an object is or refers to; empty for a refund without a charge."""
+    # Return the id of the charge that an object is or refers to; empty for a refund without a charge.
     if about["object"] == "charge":
         return str(about["id"])
     return str(about.get("charge") or "") if about["object"] in ("refund", "dispute") else None
 
 
 def _claim(event: StripeEvent) -> bool:
-    """Return whether this transaction handles the event, after waiting for others."""
+    # Return whether this transaction handles the event, after waiting for others.
     fields = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
     return WebhookEvent.objects.get_or_create(id=event.id, defaults=fields)[1]

@@ -1,7 +1,6 @@
-"""What subscriptions, invoices, cards and disputes are in people's words, for staff.
+"""Subscriptions, invoices, cards and disputes in people's words, for staff."""
 
-Stripe's own words ("past_due", "uncollectible", "warning_needs_response") are for programs.
-"""
+# Stripe's own words ("past_due", "uncollectible", "warning_needs_response") are for programs.
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -78,7 +77,8 @@ def describe_dispute(dispute: Data) -> str:
 
 
 def describe_subscription(subscription: Subscription, now: datetime) -> str:
-    """Say what a subscription gives, and until when; one that is not paid does not claim to be."""
+    """Say what a subscription gives, and until when."""
+    # One that is not paid does not claim to be.
     end = format_day(subscription.period_end)
     ends = f", ends on {end}" if subscription.cancels else ""
     match subscription.status:
@@ -123,7 +123,8 @@ def invoice_state(data: Data, disputed: Iterable[Data] = ()) -> str:
 
 
 def describe_period(data: Data) -> str:
-    """Return the period that an invoice's lines are for; of an earlier release's row its own dates."""
+    """Return the period that an invoice's lines are for."""
+    # Of an earlier release's row its own dates.
     periods = [line["period"] for line in data.get("lines", ())]
     start = min((period["start"] for period in periods), default=data.get("period_start"))
     end = max((period["end"] for period in periods), default=data.get("period_end"))
@@ -131,10 +132,7 @@ def describe_period(data: Data) -> str:
 
 
 def explain_invoice(data: Data, charges: Sequence[Data], disputed: Sequence[Data]) -> list[str]:
-    """Answer "why was I charged?" in sentences, what was charged first.
-
-    `charges` are the attempts to charge, the newest first, and `disputed` the disputes.
-    """
+    """Answer "why was I charged?" in sentences, what was charged first."""
     sentences = [_explain_payment(data, charges)]
     if refunded := data.get("amount_refunded", 0):
         whole = refunded >= data["amount_paid"]

@@ -1,8 +1,7 @@
-"""Django's middleware, for the admin's pages only.
+"""Django's middleware, for the admin's pages only."""
 
-Each one costs a request two hops to a thread and back, and no API route uses a session or messages. CSRF needs no
-middleware: the admin protects its own views, and no other view is authenticated by a cookie.
-"""
+# Each one costs a request two hops to a thread and back, and no API route uses a session or messages. CSRF needs no
+# middleware: the admin protects its own views, and no other view is authenticated by a cookie.
 
 from collections.abc import Awaitable
 from typing import cast
@@ -34,7 +33,9 @@ class Authentication(_AdminOnly, AuthenticationMiddleware):
 
 
 class SecondFactor(OTPMiddleware):
-    """`request.user.otp_device`, under the admin only; django-otp's middleware is asynchronous."""
+    """`request.user.otp_device`, under the admin only."""
+
+    # Django-otp's middleware is asynchronous.
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info.startswith(ADMIN_PREFIX):

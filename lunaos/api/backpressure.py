@@ -1,8 +1,8 @@
-"""Back-pressure from slow clients; a client that reads nothing is dropped.
+"""Back-pressure from slow clients; a client that reads nothing is dropped."""
 
-Daphne writes everything that an application sends into the connection's buffer. Its connections are Twisted transports,
-which pause and resume a registered producer (twisted.internet.interfaces.IPushProducer); `Flow` is that producer.
-"""
+# Daphne writes everything that an application sends into the connection's buffer. Its connections are Twisted
+# transports, which pause and resume a registered producer (twisted.internet.interfaces.IPushProducer); `Flow` is that
+# producer.
 
 import asyncio
 import logging
@@ -16,15 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class BackpressureSend:
-    """An ASGI `send` that waits while the connection's buffer is full.
+    """An ASGI `send` that waits while the connection's buffer is full."""
 
-    Args:
-        send: Daphne's `send`; another server's `send` gets no back-pressure.
-        stall_s: seconds after which a client that leaves the buffer full is dropped.
-
-    Attributes:
-        dropped: True if the client was dropped, as opposed to a client that left.
-    """
+    # `send`: Daphne's `send`; another server's `send` gets no back-pressure. Attributes:     dropped: True if the
+    # client was dropped, as opposed to a client that left.
 
     def __init__(self, send: Any, stall_s: float) -> None:
         self._send, self._stall_s = send, stall_s
@@ -35,11 +30,7 @@ class BackpressureSend:
         self._registered = self.dropped = False
 
     async def __call__(self, message: Any) -> None:
-        """Send, and wait until the buffer has room.
-
-        Raises:
-            CancelledError: the client was dropped, which ends the request like a client that leaves.
-        """
+        """Send, and wait until the buffer has room; may raise CancelledError."""
         self._register(message)
         await self._send(message)
         if self._registered and not self._writable.is_set():
@@ -74,7 +65,7 @@ class BackpressureSend:
             self._timeout = None
 
     def _register(self, message: Any) -> None:
-        """Register as producer while more is to come; the HTTP connection may serve another request later."""
+        # Register as producer while more is to come; the HTTP connection may serve another request later.
         more = message.get("more_body", False)
         if self._protocol is None:
             return

@@ -1,7 +1,6 @@
-"""Limits of request bodies, and answers to requests that were refused while they arrived.
+"""Limits of request bodies, and answers to requests that were refused while they arrived."""
 
-A view's `max_body_bytes` is the only source of the limit; the proxies in `deploy/` are tested against it.
-"""
+# A view's `max_body_bytes` is the only source of the limit; the proxies in `deploy/` are tested against it.
 
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -29,12 +28,7 @@ early_error: ContextVar[LunaError | None] = ContextVar("refused", default=None)
 
 
 def get_body_limit(path: str, method: str) -> tuple[int, str]:
-    """Return the maximum body of a route in bytes, and the header that carries its credential.
-
-    Args:
-        path: unquoted, without the query.
-        method: of the request.
-    """
+    """Return the maximum body of a route in bytes, and the header that carries its credential."""
     try:
         view: Any = resolve(path).func
     except Resolver404:
@@ -48,7 +42,8 @@ def get_body_limit(path: str, method: str) -> tuple[int, str]:
 
 @async_only_middleware
 def early_errors(get_response: Handler) -> Handler:
-    """Answer a request that was refused while it arrived; count it against its address."""
+    """Answer a request that was refused while it arrived."""
+    # Count it against its address.
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         error = early_error.get()

@@ -6,25 +6,16 @@ from lunaos.infra.read_access import Access
 
 
 class DeferredResponse(HttpResponseBase):
-    """A response that a view returns before its status is known.
+    """A response that a view returns before its status is known."""
 
-    The innermost middleware (`lunaos.api.middleware.open_streams`) awaits `open` and sends the response that `open`
-    returns. A deferred response itself is never sent: it has no body.
-
-    Attributes:
-        access: the permission that the client reads by; the middleware sets it before it awaits `open`.
-    """
+    # The innermost middleware (`lunaos.api.middleware.open_streams`) awaits `open` and sends the response that `open`
+    # returns. A deferred response itself is never sent: it has no body. Attributes:     access: the permission that
+    # the client reads by; the middleware sets it before it awaits `open`.
 
     access: Access | None = None
 
     async def open(self, within_s: float) -> HttpResponseBase:
         """Wait until the status is known.
-
-        Args:
-            within_s: seconds left until a proxy may give up; a stream opens after them at the latest.
-
-        Returns:
-            The response to send; this object itself if it can be sent.
 
         Raises:
             LunaError: becomes the error response.

@@ -19,16 +19,9 @@ Section = tuple[str, dict[str, Any] | Iterable[dict[str, Any]]]
 
 
 class Download(StreamingHttpResponse):
-    """Respond with `{"data": {<name>: <object or array>, …}}`, produced only as fast as the client reads.
+    """Respond with `{"data": {<name>: <object or array>, …}}`, produced only as fast as the client reads."""
 
-    Args:
-        sections: iterated in changing threads. A member of a row may be an iterator: an array whose items are read as
-            they are sent.
-        access: the client's credential; the document breaks off when the credential ends.
-        on_piece: called in a thread after each piece.
-        on_close: called in a thread before the client sees the end, and again when the response is closed, also if the
-            client left early.
-    """
+    # `access`: the client's credential; the document breaks off when the credential ends.
 
     def __init__(
         self,
@@ -110,7 +103,7 @@ def _array(items: Iterable[Any]) -> Iterator[bytes]:
 
 
 def _object(row: dict[str, Any]) -> Iterator[bytes]:
-    """Encode a row, and its members one after the other where a member is long."""
+    # Encode a row, and its members one after the other where a member is long.
     if not any(_is_long(value) for value in row.values()):
         yield json.dumps(row)
         return

@@ -46,7 +46,8 @@ FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError
 
 
 def translate(exc: Exception) -> errors.LunaError:
-    """Return the contract's error for an exception; log an unexpected one and return `internal_error`."""
+    """Return the contract's error for an exception."""
+    # Log an unexpected one and return `internal_error`.
     if isinstance(exc, errors.LunaError):
         return exc
     if isinstance(exc, drf.ValidationError):
@@ -108,15 +109,13 @@ def plain_response(exc: Exception) -> HttpResponse:
 
 
 def skip_request_log(response: HttpResponse) -> None:
-    """Keep `django.request` from logging a response: it logs each status from 500 on as an error.
-
-    `translate` has logged what is unexpected. What is left are expected refusals such as `spend_limit_reached`.
-    """
+    """Keep `django.request` from logging a response: it logs each status from 500 on as an error."""
+    # `translate` has logged what is unexpected. What is left are expected refusals such as `spend_limit_reached`.
     response._has_been_logged = True  # type: ignore[attr-defined]
 
 
 def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
-    """Flatten DRF's nested details to dotted paths; errors of the object as a whole keep the object's path."""
+    # Flatten DRF's nested details to dotted paths; errors of the object as a whole keep the object's path.
     if isinstance(detail, dict) and isinstance(detail.get("message"), str) and "code" in detail:
         message = _truncate(detail["message"], MAX_MESSAGE_CHARACTERS)
         yield {"field": _truncate(path, MAX_FIELD_CHARACTERS), "message": message, "code": detail["code"]}
@@ -138,7 +137,7 @@ def _truncate(text: str, most: int) -> str:
 
 
 def _limit_size(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the error object, without its further members if it would exceed MAX_ERROR_BYTES."""
+    # Return the error object, without its further members if it would exceed MAX_ERROR_BYTES.
     if len(json.dumps(body)) <= errors.MAX_ERROR_BYTES:
         return dict(body)
     return {"error": _truncate(body["error"], MAX_MESSAGE_CHARACTERS), "code": body["code"]}

@@ -17,13 +17,7 @@ WINDOW_S = 60
 
 
 def create(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpResponse:
-    """Return the response to a request that failed outside the middleware.
-
-    Args:
-        scope: the request's ASGI scope.
-        error: any exception.
-        seconds: since the request arrived.
-    """
+    """Return the response to a request that failed outside the middleware."""
     request_id = _request_id(scope)
     with structlog.contextvars.bound_contextvars(request_id=request_id):
         response = plain_response(error)

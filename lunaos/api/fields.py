@@ -17,7 +17,8 @@ STRINGS = (
 
 
 def json_type_fault(field: serializers.Field[Any, Any, Any, Any], value: Any) -> ErrorDetail | None:
-    """Return the fault of a value whose JSON type is not the field's; DRF takes 5 for "5", and "5" for 5."""
+    """Return the fault of a value whose JSON type is not the field's."""
+    # DRF takes 5 for "5", and "5" for 5.
     if value is None or value is serializers.empty:
         return None
     if isinstance(field, STRINGS) and not isinstance(value, str):
@@ -30,14 +31,11 @@ def json_type_fault(field: serializers.Field[Any, Any, Any, Any], value: Any) ->
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items; validation stops at MAX_FIELD_ERRORS wrong items.
+    """A list whose length is checked before its items; validation stops at MAX_FIELD_ERRORS wrong items."""
 
-    DRF's own field validates every item first and creates an error object for each. Requests use this field for every
-    list, also of objects; a serializer with `many=True` is for answers only.
-
-    Args:
-        max_length: maximum number of items.
-    """
+    # DRF's own field validates every item first and creates an error object for each. Requests use this field for
+    # every list, also of objects; a serializer with `many=True` is for answers only. `max_length`: maximum number of
+    # items.
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(max_length=max_length, **options)
@@ -47,11 +45,7 @@ class BoundedListField(serializers.ListField):
         self.fail("max_length", max_length=self.max_length)
 
     def run_child_validation(self, data: Any) -> list[Any]:
-        """Validate the items.
-
-        Raises:
-            ValidationError: the list is too short or too long, or at least one item is wrong.
-        """
+        """Validate the items, or raise ValidationError."""
         length, least, most = len(cast(Sized, data)), self.min_length or 0, cast(int, self.max_length)
         if length > most:
             self.refuse_length()
@@ -73,7 +67,9 @@ class BoundedListField(serializers.ListField):
 
 
 class NamedChoiceField(serializers.ChoiceField):
-    """A choice whose error names what may be chosen; DRF's own says only that the value is not it."""
+    """A choice whose error names what may be chosen."""
+
+    # DRF's own says only that the value is not it.
 
     def __init__(self, choices: Any, **options: Any) -> None:
         super().__init__(choices, **options)

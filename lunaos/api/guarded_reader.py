@@ -10,13 +10,9 @@ Read = TypeVar("Read")
 
 
 class GuardedReader(Generic[Read]):
-    """A reader whose `read` raises the access's LunaError as soon as the access has ended.
+    """A reader whose `read` raises the access's LunaError as soon as the access has ended."""
 
-    Args:
-        reader: the source.
-        access: the client's credential; None for a public source.
-        is_limited: count the reader among the user's MAX_READERS_PER_USER.
-    """
+    # `access`: the client's credential; None for a public source.
 
     def __init__(self, reader: Reader[Read], access: Access | None, *, is_limited: bool = False) -> None:
         self._reader = reader

@@ -27,18 +27,10 @@ def _default(value: Any) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode a value as UTF-8.
-
-    Raises:
-        TypeError: a value has no JSON form.
-    """
+    """Encode a value as UTF-8, or raise TypeError."""
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def loads(text: bytes) -> Any:
-    """Decode a text.
-
-    Raises:
-        ValueError: the text is not JSON.
-    """
+    """Decode a text, or raise ValueError."""
     return orjson.loads(text)

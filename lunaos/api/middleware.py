@@ -45,7 +45,8 @@ SECURITY_HEADERS = {
 
 @async_only_middleware
 def security_headers(get_response: Handler) -> Handler:
-    """Put the contract's security headers on every response; a page may set a stricter Referrer-Policy."""
+    """Put the contract's security headers on every response."""
+    # A page may set a stricter Referrer-Policy.
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         response = await get_response(request)
@@ -90,10 +91,8 @@ def request_context(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def rate_limit_headers(get_response: Handler) -> Handler:
-    """Add the headers of the rate limit: of the throttle's window, else of the address.
-
-    A refused credential counts against the address, so that guessing is limited.
-    """
+    """Add the headers of the rate limit: of the throttle's window, else of the address."""
+    # A refused credential counts against the address, so that guessing is limited.
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         response = await get_response(request)
@@ -109,7 +108,9 @@ def rate_limit_headers(get_response: Handler) -> Handler:
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """Content-Security-Policy: django-csp's for pages, API_POLICY for all else; without thread hops."""
+    """Content-Security-Policy: django-csp's for pages, API_POLICY for all else."""
+
+    # Without thread hops.
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self.process_request(request)
@@ -122,10 +123,8 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 @async_only_middleware
 def refuse_nul(get_response: Handler) -> Handler:
-    """Answer 404 to a NUL in a path and 400 to one in a query, since PostgreSQL refuses NUL.
-
-    The answer is a page or the contract's error, by the client's Accept.
-    """
+    """Answer 404 to a NUL in a path and 400 to one in a query, since PostgreSQL refuses NUL."""
+    # The answer is a page or the contract's error, by the client's Accept.
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         status = 404 if "\0" in request.path_info else 400 if "%00" in request.META.get("QUERY_STRING", "") else None
@@ -152,10 +151,8 @@ def set_content_length(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def open_streams(get_response: Handler) -> Handler:
-    """Wait for a stream's first events, so that an earlier failure is an HTTP error with its status.
-
-    If the client disconnects while the view runs, the view continues in its thread; then its stream is abandoned.
-    """
+    """Wait for a stream's first events, so that an earlier failure is an HTTP error with its status."""
+    # If the client disconnects while the view runs, the view continues in its thread; then its stream is abandoned.
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         answering = asyncio.ensure_future(get_response(request))

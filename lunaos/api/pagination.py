@@ -14,7 +14,9 @@ from lunaos.errors import ValidationFailed
 
 
 class NamedCursorPagination(pagination.CursorPagination):
-    """`?limit=` and `?cursor=`; the answer is `{"<plural>": [...], "nextCursor": "…" | null}`."""
+    """`?limit=` and `?cursor=`."""
+
+    # The answer is `{"<plural>": [...], "nextCursor": "…" | null}`.
 
     page_size = 20
     max_page_size = 100

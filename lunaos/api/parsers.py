@@ -58,7 +58,7 @@ class FormParser(BaseParser):
 
 
 def _read(stream: IO[bytes], parser_context: Any) -> bytes | None:
-    """Read a body within the limit of its view; None if the client has disconnected."""
+    # Read a body within the limit of its view; None if the client has disconnected.
     context: Mapping[str, Any] = parser_context or {}
     limit = getattr(context.get("view"), "max_body_bytes", settings.MAX_BODY_BYTES)
     try:

@@ -24,10 +24,9 @@ _local_counter = LocalCounter()
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Circuit breaker of a cache that hangs: one request in OPEN_CIRCUIT_S asks the cache.
+    """Circuit breaker of a cache that hangs: one request in OPEN_CIRCUIT_S asks the cache."""
 
-    All requests wait for a count, those of probes and static files too: time-outs would hold all threads.
-    """
+    # All requests wait for a count, those of probes and static files too: time-outs would hold all threads.
 
     _open_until: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -56,13 +55,9 @@ _breaker = CircuitBreaker()
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The state of a client's window.
+    """The state of a client's window."""
 
-    Args:
-        limit: requests that the window allows.
-        count: counted requests, this one included.
-        reset: Unix seconds at which the window ends.
-    """
+    # `count`: counted requests, this one included.
 
     limit: int
     count: int
@@ -91,10 +86,8 @@ class Window:
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return the client's address, behind LUNAOS_TRUSTED_PROXIES proxies.
-
-    A port is removed: with it, every connection of a client would count as a client of its own.
-    """
+    """Return the client's address, behind LUNAOS_TRUSTED_PROXIES proxies."""
+    # A port is removed: with it, every connection of a client would count as a client of its own.
     return strip_port(BaseThrottle().get_ident(cast(Request, request)) or "")
 
 
@@ -106,19 +99,9 @@ def client_network(request: HttpRequest) -> str:
 def hit(
     request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, local_fallback: bool = False
 ) -> Window:
-    """Count a request, or only read its window.
-
-    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, quotas fail
-    closed.
-
-    Args:
-        request: as django-ratelimit needs it.
-        scope: name of the limit.
-        subject: a user's id or an address.
-        rate: `60/m`, in django-ratelimit's notation.
-        count: False to read the window without counting.
-        local_fallback: count in this process while the cache does not, as for guesses at passwords.
-    """
+    """Count a request, or only read its window."""
+    # With the cache down, full or read-only nothing is counted and the request passes: rates fail open, quotas fail
+    # closed.
     limit = int(rate.split("/")[0])
     try:
         usage = _count_in_cache(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)

@@ -10,14 +10,11 @@ from lunaos.infra.read_access import Access
 
 
 class ApiRequest(HttpRequest):
-    """Django's request with the middleware's attributes; a type for the type checker only.
+    """Django's request with the middleware's attributes; a type for the type checker only."""
 
-    Attributes:
-        id: the client's request id, or a new one.
-        started: time of arrival on the `time.perf_counter` clock.
-        rate_limit: the window in which a throttle counted the request.
-        access: the accepted credential; absent without one.
-    """
+    # Attributes:     id: the client's request id, or a new one.     started: time of arrival on the
+    # `time.perf_counter` clock.     rate_limit: the window in which a throttle counted the request.     access: the
+    # accepted credential; absent without one.
 
     id: str
     started: float

@@ -30,26 +30,19 @@ class EventReader(Protocol):
     """The source of a stream's events."""
 
     async def read(self, within_s: float) -> list[PositionedEvent] | None:
-        """Return events as position and JSON object; an empty list after `within_s` seconds, None at the end."""
+        """Return events as position and JSON object."""
+        # An empty list after `within_s` seconds, None at the end.
 
     def close(self) -> None:
         """Release the source; it is not read again."""
 
 
 class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
-    """A stream that may still become another response: `open` is awaited before the status line is sent.
+    """A stream that may still become another response: `open` is awaited before the status line is sent."""
 
-    The run is executed elsewhere; a client that disconnects ends the reading only.
-
-    Args:
-        reader: makes the source when the stream opens, on the event loop.
-        headers: further response headers.
-        is_opening_event: returns whether an event opens the stream; None to open the stream at once.
-        on_disconnect: called when the client has disconnected before the end.
-
-    Attributes:
-        access: the client's credential; the stream ends with it. Set it before `open`.
-    """
+    # The run is executed elsewhere; a client that disconnects ends the reading only. `is_opening_event`: returns
+    # whether an event opens the stream; None to open the stream at once. Attributes:     access: the client's
+    # credential; the stream ends with it. Set it before `open`.
 
     def __init__(
         self,
@@ -65,12 +58,6 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
 
     async def open(self, within_s: float) -> HttpResponseBase:
         """Wait for the event that opens the stream.
-
-        Args:
-            within_s: seconds after which the stream opens without the event, before proxies time out.
-
-        Returns:
-            This response; 204 if all events have been read, so that an EventSource does not reconnect.
 
         Raises:
             LunaError: the run has failed, or the access has ended, before the stream opened.
@@ -134,7 +121,7 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
 
 
 def _pieces(batch: list[PositionedEvent]) -> Iterator[bytes]:
-    """Encode a batch in pieces of about MAX_PIECE_BYTES, since a slow client may not read all."""
+    # Encode a batch in pieces of about MAX_PIECE_BYTES, since a slow client may not read all.
     piece = bytearray()
     for entry in batch:
         piece += b"id: %d\ndata: %b\n\n" % entry

@@ -1,4 +1,3 @@
-"""Backups of database and LUNAOS_HOME, for `manage.py backup` and `restore`.
+"""Backups of database and LUNAOS_HOME, for `manage.py backup` and `restore`."""
 
-A backup is a folder with `manifest.json`, `database.dump` and `home`.
-"""
+# A backup is a folder with `manifest.json`, `database.dump` and `home`.

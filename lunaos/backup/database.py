@@ -54,11 +54,7 @@ def save(folder: Path) -> None:
 
 
 def load(folder: Path, found: Manifest, *, replace: bool = False) -> None:
-    """Restore the database from a verified backup, completely or not at all.
-
-    Args:
-        replace: delete what the database holds; otherwise it must be empty.
-    """
+    """Restore the database from a verified backup, completely or not at all."""
     if unknown := sorted(set(found.migrations) - _known_migrations()):
         raise BackupError(f"the backup is of a newer release: this one does not know {', '.join(unknown)}")
     with connection.cursor() as cursor:

@@ -28,12 +28,7 @@ def dump(file: Path, snapshot: str) -> None:
 
 
 def restore(file: Path, *, replace: bool, check: str) -> None:
-    """Restore the database from a dump in one transaction, or raise BackupError.
-
-    Args:
-        replace: delete the content first; otherwise the database must be empty.
-        check: SQL that fails if the restored rows are wrong.
-    """
+    """Restore the database from a dump in one transaction, or raise BackupError."""
     reader = [find_program("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
     writer, environment = _command("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", "-")
     with tempfile.TemporaryFile() as errors:

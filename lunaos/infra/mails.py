@@ -36,13 +36,7 @@ def send(
     facts: Iterable[Fact] = (),
     **context: object,
 ) -> None:
-    """Send a mail.
-
-    Args:
-        template: extends `layout` and fills the blocks `before` and `after` the button; a paragraph is one line.
-        facts: figures, shown between the first block and the button.
-        context: further variables of the template; with `greeting` the mail addresses its reader.
-    """
+    """Send a mail."""
     shown = {"subject": subject, "button": button, "facts": list(facts), "public_url": settings.PUBLIC_URL, **context}
     text, html = (render_to_string(template, {**shown, "layout": f"mail/layout.{kind}"}) for kind in ("txt", "html"))
     mail = EmailMultiAlternatives(subject, BLANK_LINES.sub("\n\n", text), to=list(to))

@@ -1,7 +1,6 @@
-"""Notices between processes over Valkey's publish/subscribe.
+"""Notices between processes over Valkey's publish/subscribe."""
 
-A message may be lost, so it only wakes its subscribers; the facts that it announces are stored elsewhere.
-"""
+# A message may be lost, so it only wakes its subscribers; the facts that it announces are stored elsewhere.
 
 import asyncio
 import logging

@@ -1,8 +1,7 @@
-"""Close streams and sockets when the credential that opened them ends.
+"""Close streams and sockets when the credential that opened them ends."""
 
-Every process subscribes to one channel. A notice names a user; the process then checks in the database each credential
-with which that user's readers came.
-"""
+# Every process subscribes to one channel. A notice names a user; the process then checks in the database each
+# credential with which that user's readers came.
 
 import asyncio
 import logging
@@ -66,12 +65,9 @@ def _publish(message: str) -> None:
 
 
 class Guard:
-    """Reads from a reader until the access ends; for the event loop only.
+    """Reads from a reader until the access ends; for the event loop only."""
 
-    Args:
-        on_refusal: called once when the access ends.
-        is_limited: count among the user's MAX_READERS_PER_USER; the tier bounds streams of new runs.
-    """
+    # `is_limited`: count among the user's MAX_READERS_PER_USER; the tier bounds streams of new runs.
 
     def __init__(
         self, access: Access, on_refusal: Callable[[], None] = lambda: None, *, is_limited: bool = False

@@ -28,14 +28,10 @@ ATTACHED_NODES = ("comment", "attribute", "decorator")  # nodes directly above a
 
 @dataclass(frozen=True, slots=True)
 class SourceChunk:
-    """A part of a file, as it is embedded and stored.
+    """A part of a file, as it is embedded and stored."""
 
-    Args:
-        symbol: qualified name, such as `Server.run`; empty outside of functions and classes.
-        signature: the definition's first lines, without its body.
-        start_line: counted from 1.
-        end_line: last line, included.
-    """
+    # `symbol`: qualified name, such as `Server.run`; empty outside of functions and classes. `start_line`: counted
+    # from 1. `end_line`: last line, included.
 
     content: str
     symbol: str
@@ -46,13 +42,9 @@ class SourceChunk:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A named node of the syntax tree, with its comments and decorators.
+    """A named node of the syntax tree, with its comments and decorators."""
 
-    Args:
-        start: offset in the source, in bytes.
-        end: offset behind the last byte.
-        depth: number of definitions around it.
-    """
+    # `start`: offset in the source, in bytes.
 
     symbol: str
     signature: str
@@ -76,12 +68,9 @@ class Span:
 
 
 class Chunker:
-    """Split files of one language.
+    """Split files of one language."""
 
-    Args:
-        language: a name of `GRAMMARS`, or TEXT.
-        window: maximum length of a chunk, in the embedding model's tokens.
-    """
+    # `window`: maximum length of a chunk, in the embedding model's tokens.
 
     def __init__(self, language: str, window: int) -> None:
         self._language, self._window = language, window
@@ -117,7 +106,7 @@ class Chunker:
     def _split_around(
         self, source: bytes, start: int, end: int, owner: Definition | None, definitions: list[Definition]
     ) -> Iterator[Span]:
-        """Split the text between definitions, and each definition, in order."""
+        # Split the text between definitions, and each definition, in order.
         for each in definitions:
             yield from self._split_span(source, Span(start, each.start, owner))
             yield from self._split_definition(source, each)
@@ -125,7 +114,7 @@ class Chunker:
         yield from self._split_span(source, Span(start, end, owner))
 
     def _split_definition(self, source: bytes, each: Definition) -> Iterator[Span]:
-        """Split a definition at its nested definitions, or at its blocks, unless it fits."""
+        # Split a definition at its nested definitions, or at its blocks, unless it fits.
         fits = self._fits(source[each.start : each.end])
         inner = [] if fits or each.depth >= MAX_DEFINITION_DEPTH else self._find_definitions(source, each.node, each)
         if sum(child.end - child.start for child in inner) > MIN_NESTED_SHARE * (each.end - each.start):
@@ -134,7 +123,7 @@ class Chunker:
             yield from self._split_span(source, Span(each.start, each.end, each))
 
     def _split_span(self, source: bytes, span: Span) -> Iterator[Span]:
-        """Split at the largest syntax nodes that fit, and join neighbours that fit together."""
+        # Split at the largest syntax nodes that fit, and join neighbours that fit together.
         raw = source[span.start : span.end]
         if self._fits(raw):
             yield span
@@ -148,7 +137,7 @@ class Chunker:
         yield Span(first, last, span.owner)
 
     def _split_ranges(self, text: str, offset: int) -> Iterator[tuple[int, int]]:
-        """Yield byte ranges of the splitter's parts; an endless word is split by length."""
+        # Yield byte ranges of the splitter's parts; an endless word is split by length.
         position = 0
         for character, part in self._splitter.chunk_indices(text):
             offset += len(text[position:character].encode())
@@ -189,7 +178,7 @@ class Chunker:
 
 
 def _make_chunk(source: bytes, line_starts: list[int], span: Span) -> SourceChunk:
-    """Return the chunk of a span, from the start of its first line that is not blank."""
+    # Return the chunk of a span, from the start of its first line that is not blank.
     # Chunks start at a line's start, so that a quotation can number the lines.
     raw = source[span.start : span.end]
     first, end = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip())
@@ -204,14 +193,14 @@ def _make_chunk(source: bytes, line_starts: list[int], span: Span) -> SourceChun
 
 
 def _signature(source: bytes, node: Node) -> str:
-    """Return the text before a definition's body; its first line if the grammar has no body."""
+    # Return the text before a definition's body; its first line if the grammar has no body.
     body = node.child_by_field_name("body")
     end = body.start_byte if body else source.find(b"\n", node.start_byte)
     return source[node.start_byte : end if end >= 0 else node.end_byte][:MAX_SIGNATURE_BYTES].decode(errors="replace")
 
 
 def _attached_start(node: Node) -> int:
-    """Return the start of a definition with the comments and decorators directly above."""
+    # Return the start of a definition with the comments and decorators directly above.
     previous = node.prev_named_sibling
     while previous and _is_attached(previous, node):
         node, previous = previous, previous.prev_named_sibling
@@ -223,7 +212,7 @@ def _is_attached(previous: Node, node: Node) -> bool:
 
 
 def _line_start(source: bytes, position: int) -> int:
-    """Return the start of the line if only white space comes before the position."""
+    # Return the start of the line if only white space comes before the position.
     start = source.rfind(b"\n", 0, position) + 1
     return position if source[start:position].strip() else start
 

@@ -1,8 +1,7 @@
-"""The languages that have a grammar.
+"""The languages that have a grammar."""
 
-To add a language, add its `tree-sitter-…` wheel to requirements.in and an entry to GRAMMARS. Files of other languages
-are split as plain text.
-"""
+# To add a language, add its `tree-sitter-…` wheel to requirements.in and an entry to GRAMMARS. Files of other
+# languages are split as plain text.
 
 from dataclasses import dataclass
 from functools import cache
@@ -15,15 +14,7 @@ TEXT = "text"
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """A language's grammar and the nodes that become chunks.
-
-    Args:
-        module: module of the wheel.
-        suffixes: file name suffixes, space-separated.
-        definitions: types of the nodes that become one chunk if they fit, space-separated.
-        wrappers: types of the nodes that enclose a definition and belong to it, such as its decorators.
-        function: function of the module that returns the grammar.
-    """
+    """A language's grammar and the nodes that become chunks."""
 
     module: str
     suffixes: str

@@ -27,11 +27,6 @@ logger = logging.getLogger(__name__)
 def chunk_file(language: str, window: int, content: str) -> list[SourceChunk]:
     """Split a file at its functions, classes and sections; as text if its grammar fails.
 
-    Args:
-        language: a name of `GRAMMARS`, or TEXT.
-        window: maximum length of a chunk, in the embedding model's tokens.
-        content: text of the file.
-
     Raises:
         RuntimeError, OSError: the worker process does not start.
     """
@@ -70,11 +65,7 @@ class Pool:
 
 
 class WorkerProcess:
-    """A running `python -m rag.chunking.worker`.
-
-    Raises:
-        RuntimeError, OSError: the process does not start.
-    """
+    """A running `python -m rag.chunking.worker`, or raise RuntimeError or OSError."""
 
     def __init__(self) -> None:
         self._connection, worker_end = Pipe()

@@ -18,11 +18,7 @@ LONG_WORD = re.compile(r"([^\W_]{99})(?=[^\W_])")
 
 
 def text_splitter(max_tokens: int) -> TextSplitter:
-    """Return a splitter of text at paragraphs, sentences and words.
-
-    Args:
-        max_tokens: maximum length of a part.
-    """
+    """Return a splitter of text at paragraphs, sentences and words."""
     return _splitter(TextSplitter, (), max_tokens)
 
 
@@ -53,7 +49,7 @@ def _splitter(kind: Any, grammar: tuple[object, ...], max_tokens: int) -> Any:
 
 @cache
 def _load_tokenizer(path: str) -> str:
-    """Return a Hugging Face `tokenizer.json` without its truncation and padding."""
+    # Return a Hugging Face `tokenizer.json` without its truncation and padding.
     if not path:
         return ""
     # Truncation would hide that a text is too long.

@@ -1,9 +1,8 @@
-"""The worker process that chunks files.
+"""The worker process that chunks files."""
 
-Grammars are C code: a file at which a grammar aborts or hangs must not end a process that serves requests.
-`rag.chunking.pool` starts the worker and exchanges JSON with it over a socket. The worker has no secrets and no
-database; the worker ends when the other end of the socket is closed.
-"""
+# Grammars are C code: a file at which a grammar aborts or hangs must not end a process that serves requests.
+# `rag.chunking.pool` starts the worker and exchanges JSON with it over a socket. The worker has no secrets and no
+# database; the worker ends when the other end of the socket is closed.
 
 import json
 import resource
@@ -23,12 +22,7 @@ MAX_ADDRESS_SPACE_BYTES = 2**29  # the longest file takes a fifth of it
 
 
 def main(descriptor: str, tokenizer: str) -> None:
-    """Serve requests until the other end of the socket is closed.
-
-    Args:
-        descriptor: file descriptor of the socket.
-        tokenizer: value of the setting EMBEDDINGS_TOKENIZER.
-    """
+    """Serve requests until the other end of the socket is closed."""
     settings.configure(EMBEDDINGS_TOKENIZER=tokenizer)
     resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold a user's code
@@ -46,7 +40,7 @@ def _receive(connection: Connection) -> bytes:
 
 
 def _handle(language: str, window: int, content: str, cpu_s: float) -> bytes:
-    """Return the chunks of a file as JSON; `null` if the chunker raises."""
+    # Return the chunks of a file as JSON; `null` if the chunker raises.
     # The kernel ends the process after `cpu_s`, even inside C code.
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:

@@ -1,8 +1,7 @@
-"""The files of a folder that git does not ignore.
+"""The files of a folder that git does not ignore."""
 
-`git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore applies
-the rules: a folder need not be a work tree, and the image has no git.
-"""
+# `git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore
+# applies the rules: a folder need not be a work tree, and the image has no git.
 
 import os
 import shutil
@@ -51,7 +50,7 @@ def _read_file(file: Path, path: str) -> SourceFile:
 
 
 def _list_by_git(root: Path) -> list[str]:
-    """Return the paths that git lists; empty without git or outside of a work tree."""
+    # Return the paths that git lists; empty without git or outside of a work tree.
     program = shutil.which("git")
     if program is None:
         return []
@@ -72,7 +71,7 @@ def _list_by_git(root: Path) -> list[str]:
 
 
 def _existing(root: Path, name: str) -> Iterator[str]:
-    """Yield an existing file, or the files of a repository nested in this one."""
+    # Yield an existing file, or the files of a repository nested in this one.
     path = root / name
     if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder was replaced with a link
         return

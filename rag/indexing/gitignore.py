@@ -1,8 +1,7 @@
-"""Read .gitignore files as git does (gitignore(5)): the last pattern that matches the path itself decides.
+"""Read .gitignore files as git does (gitignore(5)): the last pattern that matches the path itself decides."""
 
-`pathspec` compiles a pattern, but lets a pattern for a folder match the folder's contents too. Git does not descend
-into an ignored folder, and a pattern for a folder does not match the contents of a folder that is not ignored.
-"""
+# `pathspec` compiles a pattern, but lets a pattern for a folder match the folder's contents too. Git does not descend
+# into an ignored folder, and a pattern for a folder does not match the contents of a folder that is not ignored.
 
 import re
 import stat
@@ -30,14 +29,9 @@ POSIX_CLASS = re.compile(r"\[:(" + "|".join(POSIX_CLASSES) + r"):\]")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line of a .gitignore file.
+    """A line of a .gitignore file."""
 
-    Args:
-        folder: folder of the file, with a trailing slash.
-        pattern: regular expression that `pathspec` made of the line.
-        ignores: False for a line that begins with `!`.
-        line: text of the line.
-    """
+    # `ignores`: False for a line that begins with `!`.
 
     folder: str
     pattern: re.Pattern[str]
@@ -45,11 +39,7 @@ class Rule:
     line: str
 
     def matches(self, path: str) -> bool:
-        """Return whether the pattern matches the path itself, not only a folder above it.
-
-        Args:
-            path: relative to the folder; a folder's path ends with a slash.
-        """
+        """Return whether the pattern matches the path itself, not only a folder above it."""
         match = self.pattern.search(path)
         if match is None or self.pattern.pattern == ANYTHING:
             return match is not None
@@ -71,11 +61,8 @@ class Rules:
         return Rules((*self.rules, *_read_rules(folder / IGNORE_FILE, folder)))
 
     def ignores(self, path: str) -> bool:
-        """Return whether a path is ignored; the caller does not descend into ignored folders.
-
-        Args:
-            path: absolute; a folder's path ends with a slash.
-        """
+        """Return whether a path is ignored."""
+        # The caller does not descend into ignored folders.
         meaning = (rule for rule in reversed(self.rules) if rule.matches(path[len(rule.folder) :]))
         return (last := next(meaning, None)) is not None and last.ignores
 
@@ -93,7 +80,7 @@ def rules_above(root: Path) -> Rules:
 
 
 def _read_rules(file: Path, folder: Path) -> Iterator[Rule]:
-    """Yield the valid rules of a file; none of a link, a pipe or a file that is too large."""
+    # Yield the valid rules of a file; none of a link, a pipe or a file that is too large.
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IGNORE_FILE_BYTES:

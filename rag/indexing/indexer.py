@@ -33,12 +33,9 @@ PROSE_LANGUAGES = {grammars.TEXT, "markdown"}  # embedded in full
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to index.
+    """A file to index."""
 
-    Args:
-        content: None for a file that was skipped unread.
-        reason: why the file is skipped; None for a file to index.
-    """
+    # `content`: None for a file that was skipped unread. `reason`: why the file is skipped; None for a file to index.
 
     path: str
     content: str | None
@@ -47,14 +44,9 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Progress:
-    """The files done since the last report.
+    """The files done since the last report."""
 
-    Args:
-        paths: of all files done, unchanged and skipped ones included.
-        unchanged: number of files whose digest is in the index.
-        chunks: number of vectors in the index for these files.
-        skipped: path and reason of each skipped file.
-    """
+    # `paths`: of all files done, unchanged and skipped ones included.
 
     paths: list[str] = field(default_factory=list)
     unchanged: int = 0
@@ -74,15 +66,6 @@ def index_files(
     job_id: UUID | None = None,
 ) -> None:
     """Bring files into the index; a reported file is in the index completely.
-
-    Args:
-        repository: the repository to change.
-        files: read one after the other.
-        embedder: client of the repository's model.
-        report: called with the progress since its last call.
-        checkpoint: called before each batch, each file and each request to the model; an error it raises stops the
-            indexing.
-        job_id: the job whose uploads the files are.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: reported files stay in the index.
@@ -114,11 +97,9 @@ def embed_chunks(
     paths_and_chunks: Sequence[tuple[str, SourceChunk]],
     checkpoint: Callable[[], None] = lambda: None,
 ) -> list[list[float]]:
-    """Return one vector a chunk, halfway between its content and its description.
-
-    Measured on 2 400 functions (docs/performance.md), this vector finds more than the vector of either text, and more
-    than the vector of one text that joins both.
-    """
+    """Return one vector a chunk, halfway between its content and its description."""
+    # Measured on 2 400 functions (docs/performance.md), this vector finds more than the vector of either text, and
+    # more than the vector of one text that joins both.
     found: list[list[float]] = []
     for start in range(0, len(paths_and_chunks), CHUNKS_PER_REQUEST):
         checkpoint()
@@ -129,10 +110,8 @@ def embed_chunks(
 
 
 def embedding_texts(path: str, chunk: SourceChunk) -> tuple[str, str]:
-    """Return the two texts embedded for a chunk: its content and its description.
-
-    The content of code is truncated: that finds as much as all of it, and costs a third less.
-    """
+    """Return the two texts embedded for a chunk: its content and its description."""
+    # The content of code is truncated: that finds as much as all of it, and costs a third less.
     is_prose = grammars.language_of(path) in PROSE_LANGUAGES
     content = chunk.content if is_prose else chunk.content[:MAX_CODE_CHARACTERS]
     return content, words.describe(path, chunk.symbol, chunk.signature)
@@ -162,7 +141,7 @@ def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
-    """Report skipped and unchanged files and return the changed ones; skipped files leave the index."""
+    # Report skipped and unchanged files and return the changed ones; skipped files leave the index.
     progress, changed = Progress(), []
     known = store.digests_and_chunk_counts(repository, [file.path for file in batch])
     for file in batch:

@@ -1,4 +1,6 @@
-"""The states of an index job; every change is published to the job's event streams."""
+"""The states of an index job."""
+
+# Every change is published to the job's event streams.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,10 +44,8 @@ def channel(job_id: UUID) -> str:
 
 @transaction.atomic
 def create(repository: Repository, files: Sequence[SourceFile], growths: Sequence[int] | None = None) -> IndexJob:
-    """Create a job with the files to index, from `apply_skip_rules`: PostgreSQL stores no NUL.
-
-    `growths` holds the bytes by which each file may enlarge the repository; by default the files' sizes.
-    """
+    """Create a job with the files to index, from `apply_skip_rules`: PostgreSQL stores no NUL."""
+    # `growths` holds the bytes by which each file may enlarge the repository; by default the files' sizes.
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
     sized = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     Upload.objects.bulk_create(
@@ -64,7 +64,8 @@ def mark_running(job: IndexJob) -> IndexJob:
 
 @transaction.atomic
 def record_progress(job: IndexJob, progress: Progress) -> None:
-    """Add progress to a job and delete its done uploads; a later attempt resumes there."""
+    """Add progress to a job and delete its done uploads."""
+    # A later attempt resumes there.
     if progress == Progress():
         return
     with suppress(IndexJob.DoesNotExist):
@@ -119,10 +120,8 @@ def owner_id(job: IndexJob) -> UUID:
 
 @contextmanager
 def suspend_attempt(job: IndexJob) -> Iterator[None]:
-    """Discount the job's attempt while the block runs another owner's job.
-
-    If the other job kills the worker, this job does not lose an attempt.
-    """
+    """Discount the job's attempt while the block runs another owner's job."""
+    # If the other job kills the worker, this job does not lose an attempt.
     attempts = IndexJob.objects.filter(pk=job.pk)
     attempts.update(attempts=F("attempts") - 1)
     yield
@@ -146,7 +145,7 @@ def _listed(skipped: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _update(job: IndexJob, **fields: object) -> IndexJob:
-    """Update a job, if its repository was not deleted meanwhile, and publish the change."""
+    # Update a job, if its repository was not deleted meanwhile, and publish the change.
     IndexJob.objects.filter(pk=job.pk).update(revision=F("revision") + 1, **fields)
     transaction.on_commit(lambda: _publish(job.pk))
     return job

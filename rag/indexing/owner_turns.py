@@ -1,9 +1,8 @@
-"""Turns of owners at a worker, so that one owner's backlog does not delay the others.
+"""Turns of owners at a worker, so that one owner's backlog does not delay the others."""
 
-A turn is a period of time. Between two requests to the model, a worker checks whether its turn is over and another
-owner waits. If so, the worker runs that owner's jobs for one turn inside its own job, and then continues its own job.
-So a file whose chunks take the model half a minute delays no other owner, and is not started again (ADR 30).
-"""
+# A turn is a period of time. Between two requests to the model, a worker checks whether its turn is over and another
+# owner waits. If so, the worker runs that owner's jobs for one turn inside its own job, and then continues its own
+# job. So a file whose chunks take the model half a minute delays no other owner, and is not started again (ADR 30).
 
 import time
 from collections.abc import Callable, Collection
@@ -32,11 +31,9 @@ class TurnOver(Exception):
 
 @dataclass(slots=True)
 class Turn:
-    """A period of work for one owner.
+    """A period of work for one owner."""
 
-    Args:
-        owners: owners of this thread's unfinished turns; the current turn's owner is last.
-    """
+    # `owners`: owners of this thread's unfinished turns; the current turn's owner is last.
 
     owners: tuple[UUID, ...]
     _started_at: float = field(default_factory=lambda: time.monotonic())
@@ -56,11 +53,7 @@ class Turn:
             raise TurnOver
 
     def yield_to_others(self, run_turn: Callable[[int, "Turn"], None]) -> None:
-        """Give a turn to each other waiting owner whose turn is due, at most every TURN_S.
-
-        Args:
-            run_turn: runs a turn's jobs in a repository, unless another process holds the repository.
-        """
+        """Give a turn to each other waiting owner whose turn is due, at most every TURN_S."""
         started_at = time.monotonic()
         if started_at - self._checked_at < TURN_S or len(self.owners) >= MAX_NESTED_OWNERS:
             return
@@ -75,7 +68,7 @@ class Turn:
         self._started_at += self._checked_at - started_at  # the others' time does not count
 
     def _schedule_next(self) -> None:
-        """Let the owner wait as long as this turn lasted, so that others get as much time."""
+        # Let the owner wait as long as this turn lasted, so that others get as much time.
         if len(_next_turn_at) >= MAX_REMEMBERED_OWNERS:
             _next_turn_at.clear()
         now = time.monotonic()

@@ -1,8 +1,7 @@
-"""Validation of file paths and repository names.
+"""Validation of file paths and repository names."""
 
-A path is a name inside a repository and never opens a file here. Absolute and climbing paths are refused all the same,
-since clients may open them.
-"""
+# A path is a name inside a repository and never opens a file here. Absolute and climbing paths are refused all the
+# same, since clients may open them.
 
 import re
 

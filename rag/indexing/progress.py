@@ -21,13 +21,9 @@ POLL_S = 1.0  # fallback for notifications that a broken connection lost
 
 
 class JobEventReader:
-    """Read a job's events: one event with the job's state after each change.
+    """Read a job's events: one event with the job's state after each change."""
 
-    Changes between two reads give one event.
-
-    Args:
-        after: position of the last event that the client has.
-    """
+    # Changes between two reads give one event.
 
     def __init__(self, job_id: UUID, after: int = -1) -> None:
         self._job_id, self._position = job_id, after

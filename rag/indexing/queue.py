@@ -20,9 +20,5 @@ def enqueue(repository_id: int) -> None:
 
 
 def length() -> int:
-    """Return the number of messages that no worker has taken yet.
-
-    Raises:
-        RedisError: the queue cannot be reached.
-    """
+    """Return the number of messages that no worker has taken yet, or raise RedisError."""
     return redis.client().llen(QUEUE_NAME)

@@ -7,12 +7,11 @@ from rag.models import IndexJob
 def requeue_unfinished() -> None:
     """Enqueue every repository that has an unfinished job, unless the queue still holds messages.
 
-    So a job whose worker died or whose message was lost continues. A second worker of a repository returns at once,
-    since the first one holds the lock.
-
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
+    # So a job whose worker died or whose message was lost continues. A second worker of a repository returns at once,
+    # since the first one holds the lock.
     jobs.delete_old()
     sizes.measure_files()
     if queue.length():

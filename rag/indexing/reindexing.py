@@ -18,13 +18,11 @@ def reindex(
 ) -> None:
     """Embed a repository's chunks with the configured model, then switch searches to it.
 
-    Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded.
-
-    `checkpoint` is called before each request to the model, `on_write` after each write of vectors.
-
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: the repository stays on the old model.
     """
+    # Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded. `checkpoint`
+    # is called before each request to the model, `on_write` after each write of vectors.
     repository, old = job.repository, job.repository.model
     embedder = embeddings.current_embedder(retries=embeddings.BACKGROUND_RETRIES)
     vectors.ensure_index(embedder.model, settings.EMBEDDINGS_DIMENSION)
@@ -39,7 +37,7 @@ def reindex(
 
 
 def _chunks_without_vector(repository: Repository, model: str) -> Iterator[list[tuple[int, str, SourceChunk]]]:
-    """Yield batches of id, path and chunk for chunks without a vector of the model."""
+    # Yield batches of id, path and chunk for chunks without a vector of the model.
     done = Vector.objects.filter(repository=repository, model=model).values("chunk_id")
     chunks = Chunk.objects.filter(repository=repository).exclude(pk__in=done).select_related("file").order_by("pk")
     last = 0

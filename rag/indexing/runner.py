@@ -1,9 +1,8 @@
-"""Run the jobs of a repository one after the other, with turns for other owners between.
+"""Run the jobs of a repository one after the other, with turns for other owners between."""
 
-The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection, so a
-job that is `running` without the lock has lost its worker, and the next holder continues the job: done files are
-marked, and a file that is indexed twice replaces itself.
-"""
+# The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection,
+# so a job that is `running` without the lock has lost its worker, and the next holder continues the job: done files
+# are marked, and a file that is indexed twice replaces itself.
 
 import logging
 import time
@@ -37,10 +36,8 @@ class InlineTimeout(Exception):
 
 
 def run(repository_id: int) -> None:
-    """Run all jobs of a repository, with turns for other owners between.
-
-    If another process holds the repository, that process runs the jobs, and this function returns at once.
-    """
+    """Run all jobs of a repository, with turns for other owners between."""
+    # If another process holds the repository, that process runs the jobs, and this function returns at once.
     while first := jobs.next_unfinished(repository_id):
         with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
             if not acquired:
@@ -53,7 +50,7 @@ def run(repository_id: int) -> None:
 
 
 def _run_all(repository_id: int, turn: Turn) -> None:
-    """Run the jobs of a repository until none is left or the worker shuts down."""
+    # Run the jobs of a repository until none is left or the worker shuts down.
     while not stopping.is_requested() and (job := jobs.next_unfinished(repository_id)):
         try:
             _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
@@ -64,7 +61,7 @@ def _run_all(repository_id: int, turn: Turn) -> None:
 
 
 def _enqueue_unfinished(repository_id: int) -> None:
-    """Have another worker continue a repository; beat enqueues it later if the queue is unreachable."""
+    # Have another worker continue a repository; beat enqueues it later if the queue is unreachable.
     if jobs.next_unfinished(repository_id):
         with suppress(*queue.CONNECTION_ERRORS):
             queue.enqueue(repository_id)
@@ -78,7 +75,7 @@ def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
 
 
 def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
-    """Run another owner's jobs for one turn, while this thread's job `outer` waits."""
+    # Run another owner's jobs for one turn, while this thread's job `outer` waits.
     with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
         if acquired:
             with jobs.suspend_attempt(outer) if outer else nullcontext():
@@ -98,11 +95,8 @@ def _run_until_over(repository_id: int, turn: Turn) -> None:
 
 
 def run_inline(job: IndexJob) -> bool:
-    """Run a job in this thread, unless another job holds or precedes it.
-
-    Returns:
-        Whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
-    """
+    """Run a job in this thread, unless another job holds or precedes it."""
+    # The result: whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
     deadline = time.monotonic() + INLINE_TIMEOUT_S
 
     with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
@@ -135,7 +129,7 @@ def _run_job(
     checkpoint: Callable[[], None] = lambda: None,
     on_write: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a job, or end a job that has no attempts left; the caller holds the repository's lock."""
+    # Run a job, or end a job that has no attempts left; the caller holds the repository's lock.
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
         jobs.mark_ended(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:

@@ -48,13 +48,9 @@ COUNTER_MISMATCHES = f"""
 
 @dataclass(frozen=True, slots=True)
 class CounterMismatch:
-    """A repository whose counter of bytes differs from the sum of its files.
+    """A repository whose counter of bytes differs from the sum of its files."""
 
-    Args:
-        counted: value of the counter, in bytes.
-        stored: sum of the files' sizes, in bytes.
-        unmeasured: number of files without a size, or with the size of earlier content.
-    """
+    # `counted`: value of the counter, in bytes. `stored`: sum of the files' sizes, in bytes.
 
     repository_id: int
     name: str
@@ -69,10 +65,8 @@ def file_bytes(path: str, content: str) -> int:
 
 
 def measure_files(condition: str = UNMEASURED) -> int:
-    """Set the size of up to BATCH_FILES files that an older version wrote; return how many.
-
-    With OUTDATED as condition also of files that an older version replaced, which takes a scan of all files.
-    """
+    """Set the size of up to BATCH_FILES files that an older version wrote; return how many."""
+    # With OUTDATED as condition also of files that an older version replaced, which takes a scan of all files.
     with connection.cursor() as cursor:
         return int(cursor.execute(MEASURE_FILES.format(condition=condition)).fetchone()[0])
 

@@ -1,7 +1,6 @@
-"""Write files into the index, one transaction a file.
+"""Write files into the index, one transaction a file."""
 
-A search sees the old version of a file or the new one, never a mixture.
-"""
+# A search sees the old version of a file or the new one, never a mixture.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -43,13 +42,9 @@ DELETE_FILES = "DELETE FROM rag_file WHERE repository_id = %s AND path = ANY(%s)
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A file with its chunks, ready to be written.
+    """A file with its chunks, ready to be written."""
 
-    Args:
-        digest: hash of the content and CHUNKING_VERSION.
-        bytes: size from `sizes.file_bytes`.
-        embeddings: one vector a chunk, in order.
-    """
+    # `bytes`: size from `sizes.file_bytes`.
 
     path: str
     digest: str
@@ -61,10 +56,8 @@ class PreparedFile:
 
 @transaction.atomic
 def replace_file(repository: Repository, file: PreparedFile, model: str, job_id: UUID | None = None) -> None:
-    """Replace a file's rows, chunks and vectors.
-
-    The bytes of the job's upload become 0 in the same transaction, so that the file never counts twice.
-    """
+    """Replace a file's rows, chunks and vectors."""
+    # The bytes of the job's upload become 0 in the same transaction, so that the file never counts twice.
     stored = File.objects.select_for_update().filter(repository=repository, path=file.path)
     before = stored.values_list("bytes", flat=True).first() or 0
     fields = {
@@ -115,7 +108,7 @@ def recount_bytes(repository_id: int) -> None:
 
 
 def _add_bytes(repository: Repository, bytes_more: int) -> None:
-    """Add to the counter; call it last, since other writers of the repository wait from here."""
+    # Add to the counter; call it last, since other writers of the repository wait from here.
     if bytes_more:
         Repository.objects.filter(pk=repository.pk).update(bytes=F("bytes") + bytes_more)
 

@@ -42,15 +42,11 @@ class TextTooLong(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """A client of one model on one server.
+    """A client of one model on one server."""
 
-    Args:
-        base_url: URL of the server's API, such as `http://localhost:8080/v1`.
-        model: name of the model in the API; stored with each vector.
-        dimension: expected length of vectors; None accepts any.
-        window: maximum length of a text, in the model's tokens.
-        retries: attempts after the first one; more than one marks background work.
-    """
+    # `base_url`: URL of the server's API, such as `http://localhost:8080/v1`. `model`: name of the model in the API;
+    # stored with each vector. `dimension`: expected length of vectors; None accepts any. `window`: maximum length of
+    # a text, in the model's tokens. `retries`: attempts after the first one; more than one marks background work.
 
     base_url: str
     api_key: str
@@ -82,7 +78,7 @@ class Embedder:
             return [self._embed_shortened(text) for text in truncated]
 
     def _embed_shortened(self, text: str) -> list[float]:
-        """Embed the longest half, quarter and so on of a text that the server accepts."""
+        # Embed the longest half, quarter and so on of a text that the server accepts.
         # The server may count other tokens than the configured tokenizer.
         while text:
             try:
@@ -148,11 +144,10 @@ def current_embedder(*, retries: int = 1) -> Embedder:
 def embedder_for(model: str, *, retries: int = 1) -> Embedder:
     """Return the embedder of a stored model: the configured one, or the previous one.
 
-    Repositories have the previous model until they are reindexed.
-
     Raises:
         EmbeddingsNotConfigured: the setting EMBEDDINGS_BASE_URL is empty.
     """
+    # Repositories have the previous model until they are reindexed.
     if model == settings.EMBEDDINGS_MODEL:
         return current_embedder(retries=retries)
     base_url = settings.EMBEDDINGS_PREVIOUS_BASE_URL or settings.EMBEDDINGS_BASE_URL

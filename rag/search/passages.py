@@ -1,8 +1,7 @@
-"""Quote a repository's passages in a prompt so that they cannot act as instructions.
+"""Quote a repository's passages in a prompt so that they cannot act as instructions."""
 
-Every quoted line begins with its number and a bar, so no line of a file can end the quotation. A space breaks the
-markers of chat templates, which tell a model the speaker: a server may interpret them anywhere in a prompt.
-"""
+# Every quoted line begins with its number and a bar, so no line of a file can end the quotation. A space breaks the
+# markers of chat templates, which tell a model the speaker: a server may interpret them anywhere in a prompt.
 
 import json
 import re
@@ -28,12 +27,9 @@ CHAT_MARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Grounding:
-    """The passages for a prompt.
+    """The passages for a prompt."""
 
-    Args:
-        text: the quotation; empty if no passage was found or fits.
-        sources: path, startLine, endLine and score of each quoted passage.
-    """
+    # `text`: the quotation; empty if no passage was found or fits.
 
     text: str
     sources: list[dict[str, object]]
@@ -49,13 +45,8 @@ class Grounding:
 
 
 def quote(repository: str, hits: Sequence[Hit], budget: int) -> Grounding:
-    """Quote the best passages that fit; a passage that is too long makes room for shorter ones.
-
-    Args:
-        repository: name of the repository.
-        hits: passages, best first.
-        budget: maximum length of the quotation, in the language model's tokens.
-    """
+    """Quote the best passages that fit."""
+    # A passage that is too long makes room for shorter ones.
     opening = OPENING.format(name=_break_chat_marks(json.dumps(repository)))
     room = budget * BYTES_PER_TOKEN - len(f"{opening}{CLOSING}".encode())
     quoted, sources = list[str](), list[dict[str, object]]()

@@ -1,9 +1,8 @@
-"""Hybrid search: vector similarity (pgvector) and full text search, in one score.
+"""Hybrid search: vector similarity (pgvector) and full text search, in one score."""
 
-The score is `(similarity + TEXT_WEIGHT * words) / (1 + TEXT_WEIGHT)`. `similarity` is the cosine of query and chunk.
-`words` is the weight of the query's words in the chunk, relative to the best chunk; rare words weigh most.
-docs/performance.md has the measurements.
-"""
+# The score is `(similarity + TEXT_WEIGHT * words) / (1 + TEXT_WEIGHT)`. `similarity` is the cosine of query and
+# chunk. `words` is the weight of the query's words in the chunk, relative to the best chunk; rare words weigh most.
+# docs/performance.md has the measurements.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -59,14 +58,10 @@ CANDIDATES = """
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A search result.
+    """A search result."""
 
-    Args:
-        chunk: position of the chunk in the file, from 0.
-        start_line: counted from 1.
-        end_line: last line, included.
-        score: 0 to 1.
-    """
+    # `chunk`: position of the chunk in the file, from 0. `start_line`: counted from 1. `end_line`: last line,
+    # included. `score`: 0 to 1.
 
     chunk: int
     path: str
@@ -105,7 +100,7 @@ def embed_query(embedder: Embedder, query: str) -> list[float]:
 def _candidates(
     repository: Repository, embedder: Embedder, query: str, vector: Sequence[float]
 ) -> list[tuple[Hit, float, float]]:
-    """Return chunks with a near vector or with rare words, each with similarity and word weight."""
+    # Return chunks with a near vector or with rare words, each with similarity and word weight.
     weights, rare = _weigh_words(repository, query)
     parameters: dict[str, list[str] | list[float] | str] = {
         "lexemes": [_quote_lexeme(repository, lexeme) for lexeme in weights],
@@ -121,10 +116,8 @@ def _candidates(
 
 
 def _weigh_words(repository: Repository, query: str) -> tuple[dict[str, float], list[str]]:
-    """Return the weights of the query's words, rarest first, and the words to find chunks by.
-
-    The weight is BM25's inverse document frequency (Robertson and Zaragoza 2009, 3.1).
-    """
+    # Return the weights of the query's words, rarest first, and the words to find chunks by.
+    # The weight is BM25's inverse document frequency (Robertson and Zaragoza 2009, 3.1).
     with connection.cursor() as cursor:
         cursor.execute(LEXEMES, [words.searchable_text(query)])
         lexemes = [row[0] for row in cursor.fetchall()]

@@ -37,11 +37,10 @@ def index_name(model: str) -> str:
 
 
 def ensure_index(model: str, dimension: int) -> None:
-    """Create a model's index if it is missing, without blocking writers; not in a transaction.
-
-    If another process is creating the index, return at once: searches work without the index, and PostgreSQL would
-    treat two waiting creations as a deadlock.
-    """
+    """Create a model's index if it is missing, without blocking writers."""
+    # Not in a transaction.
+    # If another process is creating the index, return at once: searches work without the index, and PostgreSQL would
+    # treat two waiting creations as a deadlock.
     name = index_name(model)
     if _is_valid(name):
         return

@@ -51,10 +51,8 @@ def as_identifier(question: str) -> str:
 
 
 def describe(path: str, symbol: str, signature: str) -> str:
-    """Describe a chunk in words: name, place, parameters and return type.
-
-    `close. http client session: session close. timeout seconds`
-    """
+    """Describe a chunk in words: name, place, parameters and return type."""
+    # `close. http client session: session close. timeout seconds`
     stem, dot, _ = path.rpartition(".")
     names = _plain(split_words(symbol.rpartition(".")[2]))
     details = _plain([word for word in split_words(signature) if word not in KEYWORDS])

@@ -1,7 +1,6 @@
-"""A scripted `/v1/embeddings` that changes models, fails or waits as tests ask.
+"""A scripted `/v1/embeddings` that changes models, fails or waits as tests ask."""
 
-Its vectors are bags of words: texts with words in common are near each other.
-"""
+# Its vectors are bags of words: texts with words in common are near each other.
 
 import threading
 import zlib

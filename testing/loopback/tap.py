@@ -13,12 +13,7 @@ BreakCondition = Callable[[int, bytes], bool]
 
 @contextmanager
 def recording_proxy(server: str, watch: BreakCondition) -> Iterator[str]:
-    """Forward bytes between clients and a server; yield the base URL for clients.
-
-    Args:
-        watch: called with the number of a connection, from 1, and all bytes its client has received; True breaks the
-            connection.
-    """
+    """Forward bytes between clients and a server; yield the base URL for clients."""
     numbers = itertools.count(1)
     address = (urlsplit(server).hostname, urlsplit(server).port)
 

@@ -1,7 +1,6 @@
-"""A scripted OpenAI-compatible server, in place of a model provider.
+"""A scripted OpenAI-compatible server, in place of a model provider."""
 
-The script selects the answer, not the model's name.
-"""
+# The script selects the answer, not the model's name.
 
 import asyncio
 import threading

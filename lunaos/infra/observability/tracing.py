@@ -25,11 +25,7 @@ def _ignore(attributes: Attributes, name: str | None = None) -> None:
 def span(
     name: str, attributes: Attributes, *, kind: str = "internal", current: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Measure a block as a span; yield a function that adds attributes or a new name.
-
-    Args:
-        current: False in a generator, whose caller's spans would become children of this one.
-    """
+    """Measure a block as a span; yield a function that adds attributes or a new name."""
     if ON:
         with spans.span(name, kind, current, attributes) as note:
             yield note

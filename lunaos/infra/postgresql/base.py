@@ -1,7 +1,6 @@
-"""Django's backend for servers that restart, hang, fill up or refuse writes.
+"""Django's backend for servers that restart, hang, fill up or refuse writes."""
 
-Every outage raises OperationalError, on which callers wait or answer 503.
-"""
+# Every outage raises OperationalError, on which callers wait or answer 503.
 
 import select
 import time
