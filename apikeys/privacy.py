@@ -19,7 +19,6 @@ def prepare_deletion(user: User) -> None:
 
 
 def revoke_access(user: User) -> None:
-    """Revoke all keys."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 
