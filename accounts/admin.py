@@ -145,7 +145,6 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     # -- Permissions ---------------------------------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Return the read-only fields."""
         # Only superusers change privileges, so that staff cannot raise their own.
         is_superuser = self.has_superuser_permission(request)
         return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
@@ -280,7 +279,6 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="details")
     def formatted_details(self, event: AuditEvent) -> SafeString:
-        """Return the details as formatted JSON."""
         # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
         return format_html('<pre class="luna-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 

@@ -11,9 +11,8 @@ from django.utils.crypto import salted_hmac
 _REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
 
 
+# Addresses are stored in lower case, so that each exists once.
 class UserManager(BaseUserManager["User"]):
-    """Creates users; addresses are stored in lower case, so that each exists once."""
-
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=email.lower(), **fields)
         user.set_password(password)
@@ -82,7 +81,6 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def greeting(self) -> str:
-        """First words of a mail."""
         # Without the name until the address is confirmed: the name could carry any text to a stranger's address.
         return f"Hello {self.name}" if self.name and self.email_verified_at else "Hello"
 
@@ -94,7 +92,6 @@ class User(AbstractBaseUser, PermissionsMixin):
         return salted_hmac("accounts.credentials", value, algorithm="sha256").hexdigest()[:32]
 
     def get_session_auth_hash(self) -> str:
-        """Return the digest that Django compares sessions of the admin with."""
         return self.credentials_fingerprint
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:

@@ -46,7 +46,6 @@ def protect_last_superuser_from_deletion(instance: User, **_: Any) -> None:
 
 @receiver(user_login_failed)
 def record_failed_login(credentials: dict[str, Any], request: HttpRequest, **_: Any) -> None:
-    """Record a failure of Django's `authenticate`."""
     lockout.record_failure(credentials["username"] or "", getattr(request, "sign_in_attempt", None))
 
 
@@ -63,7 +62,6 @@ def record_login(request: HttpRequest, user: User, **_: Any) -> None:
 
 @receiver(user_logged_out)
 def record_logout(request: HttpRequest, user: User | None, **_: Any) -> None:
-    """Close the readers of the session that ends."""
     if user is None:
         return
     if hasattr(request, "session"):

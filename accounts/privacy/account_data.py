@@ -14,7 +14,6 @@ from accounts.signin import lockout
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """Yield the account, its known addresses and its activity."""
     yield "account", registry.to_row(user, "password", "session_epoch", "erasing_since")
     yield "addresses", [_address(known) for known in KnownAddress.objects.filter(email=user.email)]
     yield "activity", _activity(user)
@@ -25,7 +24,6 @@ def prepare_deletion(user: User) -> None:
 
 
 def revoke_access(user: User) -> None:
-    """Forget known addresses and failed sign-ins."""
     lockout.delete_records(user.email)
 
 

@@ -26,11 +26,7 @@ def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: 
 
 
 def delete_account(user: User) -> bool:
-    """Close an account, then delete all its data; return False if beat has to try again.
-
-    Raises:
-        LastSuperuser: the account is unchanged.
-    """
+    """Close an account and delete its data; return False if beat has to retry. May raise LastSuperuser."""
     changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     with transaction.atomic():
         superusers.require_another_superuser(user.pk)

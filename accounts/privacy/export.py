@@ -26,7 +26,6 @@ class ExportSlot:
         self._key, self._holder = f"{kind}{user_id}", secrets.token_hex(8)
 
     def acquire(self) -> None:
-        """Acquire the slot or raise ExportUnderWay."""
         # Without Valkey, exports are not limited.
         try:
             acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
