@@ -22,7 +22,6 @@ class Phase(StrEnum):
 
 
 def phase_of(status: str) -> Phase:
-    """Return the meaning of Stripe's status."""
     if status == stripe_mirror.LOST:
         return Phase.LOST
     return Phase.SETTLED if status in SETTLED_STATUSES else Phase.OPEN

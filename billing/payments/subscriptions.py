@@ -23,8 +23,6 @@ INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel
 
 @dataclass(frozen=True, slots=True)
 class TierChange:
-    """A change of tier."""
-
     # `effective_at` is None for one that counts at once or with the payment.
 
     tier: str

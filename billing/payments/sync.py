@@ -27,10 +27,9 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sync_customer(customer_id: str, *, invoice_id: str | None = None, charge_id: str | None = None) -> User | None:
-    """Synchronise a customer, and perhaps an invoice or a charge's invoices, in the current transaction.
+    """Synchronise a customer, and perhaps an invoice or a charge's invoices.
 
-    Raises:
-        BillingUnavailable: Stripe cannot be reached; the caller must roll the transaction back.
+    Raises BillingUnavailable if Stripe cannot be reached; the caller must roll the transaction back.
     """
     # The transaction holds the customer's lock until it ends. The result is None for an unknown customer, or one of a
     # deleted user.
