@@ -104,7 +104,6 @@ class Completion:
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
     async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return tokens and cost of the finished answer."""
         # Update metrics and alert operators.
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
@@ -150,7 +149,6 @@ class Completion:
 
     @property
     def cost(self) -> Cost:
-        """Return the price of all attempts."""
         costs = (prices.cost(target.provider.name, target.model, usage) for target, usage in self._usages())
         return sum(costs, Cost())
 
@@ -167,7 +165,6 @@ def _progress_event(state: str, target: Target | None = None) -> RunEvent:
 
 
 def chunk_events(texts: list[str]) -> list[RunEvent]:
-    """Return the `chunk` events of texts."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 

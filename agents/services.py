@@ -91,12 +91,10 @@ def start_execution(
 
 
 def list_agents() -> list[Agent]:
-    """Return all enabled agents in their order."""
     return list(catalogue.current().agents.values())
 
 
 def get_agent(slug: str) -> Agent:
-    """Return an agent by its slug, or raise UnknownAgent."""
     agents = catalogue.current().agents
     if slug not in agents:
         raise UnknownAgent(f"Unknown agent: {slug!r}.", available=list(agents))
@@ -116,10 +114,9 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
 
 
 def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
-    """Return the target of a request; a model alone is searched at every provider.
+    """Return a request's target; a model alone is searched at every provider.
 
-    Raises:
-        UnknownProvider, UnknownModel: with the available names.
+    Raises UnknownProvider or UnknownModel, with the available names.
     """
     if provider is None and model is not None:
         return _target_of_model(model, own)
@@ -201,7 +198,6 @@ def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
 
 
 def build_prompt(agent: Agent, context: str) -> Prompt:
-    """Return the messages and parameters that an agent sends to a model."""
     messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)
 

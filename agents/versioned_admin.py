@@ -83,7 +83,6 @@ class VersionedAdmin(AuditedAdmin):
         versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], expected_version=seen)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages of versions."""
         view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         return [
             path("<int:pk>/versions/", view(self.version_list), name=f"{name}_versions"),

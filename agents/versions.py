@@ -46,17 +46,12 @@ class FieldChange:
 
 
 def content_of(row: Versioned) -> Content:
-    """Return a row's versioned fields by name."""
     return {name: getattr(row, name) for name in row.VERSIONED_FIELDS}
 
 
 @transaction.atomic
 def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
-    """Save a row and its new version in one transaction; return False for unchanged content.
-
-    Raises:
-        VersionConflict: another version has been saved since `expected_version`.
-    """
+    """Save a row and its version; return False for unchanged content. May raise VersionConflict."""
     stored = lock_current(row, expected_version=expected_version)
     changed = stored is None or stored.version == 0 or content_of(stored) != content_of(row)
     row.version = (stored.version if stored else 0) + changed
