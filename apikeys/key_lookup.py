@@ -43,7 +43,7 @@ def find(value: str) -> ApiKey:
 
 
 def _load(value: str) -> ApiKey:
-    # Return the key with its owner, whether it may be used or not.
+    # The pattern first: a text that is no key costs no query.
     if not secret.KEY_PATTERN.match(value):
         raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
     key = ApiKey.objects.load(secret.hash_key(value))

@@ -10,7 +10,6 @@ from apikeys.models import ApiKey
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """Yield keys with the networks from which they were used."""
     yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
 
 

@@ -60,6 +60,7 @@ def create(
     granted = _resolve_scopes(scopes, parent)
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # parallel requests wait: the limit is exact
     key_id, seed = uuid4(), secret.new_seed()
+    # Before the limits: a repeated request must get its key even if the user has reached a limit meanwhile.
     if idempotency_key and (earlier := idempotency.claim(user=user, key=idempotency_key, result=key_id.hex + seed)):
         return _replay(user, earlier)
     limit = tiers.get(user.tier).api_keys
@@ -82,7 +83,6 @@ def create(
 
 
 def _check_daily_limit(user: User) -> None:
-    # Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day.
     since = datetime.now(UTC) - DAY
     made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
     # The slice is empty, or holds the key whose age decides when the next one may be created.
@@ -92,7 +92,7 @@ def _check_daily_limit(user: User) -> None:
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    # Raise ScopeMissing if they exceed those of the parent.
+    # Without a choice a child key gets the default scopes that its parent has, so `granted` may be empty.
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))
     if not granted or set(granted) - set(available):
@@ -107,7 +107,6 @@ def _earliest(*moments: datetime | None) -> datetime | None:
 
 
 def active_keys(user: User) -> QuerySet[ApiKey]:
-    """Return a user's active keys, newest first."""
     return ApiKey.objects.active().filter(user=user)
 
 
