@@ -116,7 +116,6 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        # Apply a function to each account that the staff member may change, and show the number of changes.
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(
             request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING

@@ -100,7 +100,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class RevokedToken(models.Model):
-    """A token whose holder has logged out; kept until the token would have expired."""
+    # Kept until the token would have expired.
 
     jti = models.UUIDField(primary_key=True, help_text="The token's id (RFC 7519, 4.1.7).")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="revoked_tokens")
@@ -129,8 +129,6 @@ class IdempotencyKey(models.Model):
 
 
 class SignInCounter(models.Model):
-    """Sign-in attempts of an account in the lockout's window (`accounts.signin.lockout`)."""
-
     email = models.CharField(max_length=255)
     address = models.GenericIPAddressField()
     scope = models.CharField(max_length=16)

@@ -29,7 +29,6 @@ def protect_last_superuser(instance: User, update_fields: Any, **_: Any) -> None
 @receiver(post_save, sender=User)
 def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
     """Close readers whose credential ends with this write."""
-    # Cancel the runs of a disabled account.
     if created or not CREDENTIAL_FIELDS & set(update_fields or CREDENTIAL_FIELDS):
         return
     if instance.is_active:
@@ -40,7 +39,6 @@ def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -
 
 @receiver(pre_delete, sender=User)
 def protect_last_superuser_from_deletion(instance: User, **_: Any) -> None:
-    """Raise LastSuperuser where the last superuser is deleted."""
     superusers.require_another_superuser(instance.pk)
 
 

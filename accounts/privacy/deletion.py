@@ -16,10 +16,9 @@ from lunaos.infra import client_info
 
 
 def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
-    """Delete the account of the user who asks; return False if a later attempt has to finish.
+    """Delete the user's own account; return False if a later attempt has to finish.
 
-    Raises:
-        WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: the account is unchanged.
+    Raises WrongPassword, OtpRequired, OtpInvalid or LastSuperuser: the account is then unchanged.
     """
     passwords.reauthenticate(request=request, user=user, password=password, otp=otp)
     return delete_account(user)

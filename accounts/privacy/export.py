@@ -41,7 +41,7 @@ class ExportSlot:
             redis.client().expire(self._key, _lifetime_s())
 
     def release(self) -> None:
-        """Release the slot, unless it has expired and another export holds it."""
+        # A slot that has expired may already belong to another export.
         with suppress(redis.RedisError):
             if redis.client().get(self._key) == self._holder.encode():
                 redis.client().delete(self._key)

@@ -84,7 +84,6 @@ def authenticate(raw: str) -> User:
 
 
 def read_expiry(raw: str) -> float:
-    """Return the expiry of an authenticated token in Unix seconds."""
     return float(_verify(raw)["exp"])
 
 

@@ -94,7 +94,6 @@ def remember_address(user: User) -> None:
 
 
 def unlock(email: str) -> bool:
-    """Delete all counters of an account; return whether there were any."""
     return SignInCounter.objects.filter(email=email).delete()[0] > 0
 
 

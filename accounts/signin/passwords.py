@@ -43,10 +43,7 @@ def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str)
 def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
     """Set a new password and end all sessions; return the updated user for a new token.
 
-    Raises:
-        WrongPassword: `current` is wrong, or a parallel request has changed the password.
-        OtpRequired, OtpInvalid: `current` is right, the code of the second factor is not.
-        ValidationFailed: `new` breaks a rule.
+    Raises WrongPassword (also after a parallel change), OtpRequired, OtpInvalid, or ValidationFailed for `new`.
     """
     validate(new, user, field="newPassword")  # first, so that a broken rule does not use up a code
     reauthenticate(request=request, user=user, password=current, otp=otp)

@@ -12,8 +12,6 @@ from accounts.validators import validate_single_line
 
 
 class LowerCaseEmailForm(ModelForm):
-    """Form that lower-cases the address before the check for duplicates."""
-
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
 
