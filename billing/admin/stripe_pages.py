@@ -1,4 +1,4 @@
-"""What the pages of Stripe's objects share: labels, search, links to Stripe's dashboard."""
+"""Shared parts of the pages of Stripe's objects: labels, search, links to Stripe's dashboard."""
 
 from datetime import datetime
 from typing import Any, ClassVar

@@ -14,7 +14,7 @@ SETTLED_STATUSES = ("won", "warning_closed", "prevented")
 
 
 class Phase(StrEnum):
-    """What a dispute's status means for us."""
+    """Meaning of a dispute's status for billing."""
 
     OPEN = "open"  # also a status that Stripe adds later
     SETTLED = "settled"

@@ -91,7 +91,6 @@ def _retrieve_invoices(invoice_id: str | None, charge_id: str | None) -> list[st
 def _store_invoices(
     customer: Customer, found: list[stripe.Subscription], invoices: Iterable[stripe.Invoice]
 ) -> list[MirrorChange]:
-    # Store invoices and their payments, and return the changes of the invoices.
     changes = []
     for invoice in invoices:
         changes.append(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)))
