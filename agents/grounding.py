@@ -42,7 +42,7 @@ def _query(context: str) -> str:
 
 
 def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
-    # Return the tokens left in the smallest window beside context, prompt and answer.
+    # The smallest window counts: a chain shows the same passages to all its agents, a fallback to another model.
     return min(
         catalogue.context_window(target.provider.name, target.model)
         - target.output_limit(expert.max_tokens)

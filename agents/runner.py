@@ -58,10 +58,7 @@ class Completion:
     async def stream(self) -> AsyncGenerator[list[RunEvent], None]:
         """Send the request and yield `chunk` and `progress` events as they arrive.
 
-        Raises:
-            ProviderFailed: no target answers, or the answer broke off or is invalid.
-            ProviderTimeout: the answer took longer than LLM_RUN_TIMEOUT_S from its first text on.
-            OutputTooLong: a part of the answer exceeds the size limit of a run.
+        Raises ProviderFailed, ProviderTimeout (LLM_RUN_TIMEOUT_S from the first text on) or OutputTooLong.
         """
         blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
         await asyncio.sleep(0)  # an earlier cancellation is raised here, before a provider gets the request

@@ -148,10 +148,7 @@ def _target_of_model(model: str, own: Keyring) -> Target:
 def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
     """Return the requested target and its fallbacks.
 
-    Raises:
-        ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
-        ProviderKeyUnreadable: the user's own key cannot be decrypted.
-        SpendLimitReached: the server would pay for the requested provider, and a daily limit is reached.
+    Raises ProviderNotConfigured, ProviderKeyUnreadable, or SpendLimitReached if the server would pay.
     """
     # The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
     targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
@@ -161,10 +158,7 @@ def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target
 def targets_for_run(run: Run) -> list[Target]:
     """Return the targets of a run that started earlier, on the key it started with.
 
-    Raises:
-        ProviderKeyNotFound, ProviderKeyUnreadable: the run's own key is gone.
-        ProviderNotConfigured: the server's key is gone.
-        UnknownModel: staff have disabled the model.
+    Raises ProviderKeyNotFound, ProviderKeyUnreadable, ProviderNotConfigured, or UnknownModel if staff disabled it.
     """
     # A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
     own = provider_keys.keyring(run.user_id)
@@ -187,7 +181,7 @@ def _with_server_keys(requested: Target) -> list[Target]:
 
 
 def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
-    # Return the targets that the daily limits allow: all, or those without cost.
+    # Above a daily limit the targets without cost stay usable.
     free_targets = [each for each in targets if not each.provider.billed_to_operator]
     if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets

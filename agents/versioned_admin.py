@@ -183,7 +183,6 @@ class VersionedAdmin(AuditedAdmin):
 
 
 def _conflict_message(row: Versioned, latest: int) -> Any:
-    # Return the message for staff whose edit conflicts with a newer version.
     version = row.versions.select_related("saved_by").filter(number=latest).first()
     page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
     return format_html(

@@ -73,10 +73,7 @@ def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
 def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
     """Restore the content of a version as a new version; return whether the content changed.
 
-    Raises:
-        VersionConflict: as for `save`.
-        ValidationError: the old content breaks a rule of today.
-        ObjectDoesNotExist: the version does not exist.
+    Raises VersionConflict, ObjectDoesNotExist, or ValidationError if the content breaks a rule of today.
     """
     # Fields that the version does not have keep their value.
     lock_current(row, expected_version=expected_version)
