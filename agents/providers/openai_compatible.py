@@ -1,14 +1,14 @@
 """Streamed chat completions from servers that speak OpenAI's protocol."""
 
 # The response is read in raw blocks: data that arrived together is decoded and forwarded together, which is twice as
-# fast as the client's typed stream.
+# fast as the typed stream of `openai`'s client.
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.providers import Target, connections, failures, parameter_support, template_markers
 from agents.providers.answer_deadline import AnswerDeadline
@@ -16,6 +16,9 @@ from agents.providers.connections import ErrorResponse
 from agents.providers.decoding import Decoder
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.reply import Attempt, Block
+
+if TYPE_CHECKING:
+    from agents.providers.bodies import Response
 
 PATH = "/chat/completions"
 MAX_FEED_BYTES = 65_536  # decoded at once; decompressed data may arrive in much larger pieces
@@ -48,12 +51,11 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
         async with asyncio.timeout_at(patience.deadline):
             response = await _request(attempt, prompt)
         decoder = Decoder(target.provider, attempt.reply, response.headers)
-        pieces = response.aiter_bytes()
         try:
-            async for block in _blocks(pieces, decoder, patience):
+            async for block in _blocks(response, decoder, patience):
                 yield block
         finally:
-            await connections.close_response(response, pieces, complete=attempt.reply.at_end)
+            connections.close_response(response, complete=attempt.reply.at_end)
     except TimeoutError as e:
         raise ProviderTimeout(f"{target.provider.name} did not answer in time.") from e
     except ErrorResponse as e:
@@ -67,9 +69,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
         raise failures.incomplete_answer(target.provider)
 
 
-async def _blocks(
-    pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
-) -> AsyncGenerator[Block, None]:
+async def _blocks(response: Response, decoder: Decoder, patience: AnswerDeadline) -> AsyncGenerator[Block, None]:
     # Yield blocks until the answer ends; a complete answer cannot fail any more.
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
@@ -77,11 +77,11 @@ async def _blocks(
     while not decoder.error and not decoder.reply.at_end:
         try:
             async with asyncio.timeout_at(patience.deadline):
-                raw = await anext(pieces, None)
+                raw = await response.read()
         except connections.connection_errors() as e:
             failure = e
             break
-        if raw is None:
+        if not raw:
             break
         for start in range(0, len(raw), MAX_FEED_BYTES):
             # Buffered data is read without a wait, so without this sleep no other stream would run.
@@ -99,7 +99,7 @@ async def _blocks(
 # -- The request -------------------------------------------------------------------------------------------------------
 
 
-async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
+async def _request(attempt: Attempt, prompt: Prompt) -> Response:
     # Send the request, and send it again without a parameter that the model rejects.
     base_url, model = attempt.target.provider.base_url, attempt.target.model
     names = parameter_support.unsupported_parameters(base_url, model)
@@ -135,6 +135,6 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
     provider = attempt.target.provider
-    if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
+    if isinstance(error, connections.Unreachable) and not attempt.reply.objects:
         return failures.unreachable(provider)
     return failures.incomplete_answer(provider)

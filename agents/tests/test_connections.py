@@ -12,7 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from agents.providers import Provider, Target, connections, openai_compatible, transport
+from agents.providers import Provider, Target, bodies, connections, openai_compatible
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Prompt
 from agents.providers.reply import Attempt
@@ -127,23 +127,19 @@ def test_an_invalid_status_line_is_a_provider_error() -> None:
         read(attempt)
 
 
-def test_a_connection_closed_before_the_read_ends_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_closed_before_the_read_ends_the_body() -> None:
     """In that case aiohttp raises a RuntimeError, which would end the run as an unexpected error."""
 
-    class Closed:
-        def __aiter__(self) -> "Closed":
-            return self
-
-        async def __anext__(self) -> bytes:
-            raise RuntimeError("Connection closed.")
+    async def closed(_: int) -> bytes:
+        raise RuntimeError("Connection closed.")
 
     async def go() -> list[bytes]:
-        content = SimpleNamespace(_read_nowait=lambda _: b"the rest")
-        body: Any = transport.Body(cast(Any, SimpleNamespace(content=content, connection=None)))
-        pieces = [await anext(iterator := aiter(body))]
+        content = SimpleNamespace(read=closed, _read_nowait=lambda _: b"the rest")
+        answer = SimpleNamespace(content=content, connection=None, status=200, headers={})
+        response = bodies.Response(cast(Any, answer))
+        pieces = [await response.read()]
         with pytest.raises(aiohttp.ClientPayloadError, match="closed"):
-            await anext(iterator)
+            await response.read()
         return pieces
 
-    monkeypatch.setattr(transport.Body.__base__, "__aiter__", lambda self: Closed())
     assert asyncio.run(go()) == [b"the rest"]

@@ -347,5 +347,5 @@ def test_nothing_of_the_operators_account_goes_along(api: Api, alice: Any, upstr
     sent = {name.lower() for name in upstream.headers[-1]}
     assert sent == {
         *("host", "content-type", "content-length", "authorization", "user-agent"),
-        *("accept", "accept-encoding", "connection"),
+        *("accept", "accept-encoding"),
     }
