@@ -1,6 +1,7 @@
 """A chain on the embedded model says at its start that the model demonstrates the stream."""
 
-from agents.runner import EMBEDDED_MODEL, LOCAL
+from agents.providers import LOCAL
+from agents.runner import EMBEDDED_MODEL
 from chains import events
 from runs.models import Run
 
