@@ -28,8 +28,6 @@ NAMES = re.compile(
     .+\.pb\.(?:go|cc|h|c|swift) | .+_pb2(?:_grpc)?\.pyi? | .+_pb\.(?:js|d\.ts|rb) | .+\.pb\.dart
     | .+\.(?:g|freezed|gr|mocks)\.dart | .+\.designer\.(?:cs|vb) | .+\.g\.(?:cs|i\.cs)
     | .+\.generated\.\w+ | .+\.gen\.(?:go|ts|rs) | .+_generated\.(?:go|rs|h) | zz_generated\..+\.go
-    | .+\.(?:lock|lockb|lockfile) | go\.sum | package-lock\.json | npm-shrinkwrap\.json | pnpm-lock\.ya?ml
-    | packages\.lock\.json | (?:Package|Cartfile)\.resolved | \.terraform\.lock\.hcl
     """,
     re.VERBOSE | re.IGNORECASE,
 )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from rag.chunking import grammars, pool
 from rag.chunking.chunker import SourceChunk
-from rag.indexing import sizes, skip_rules, store
+from rag.indexing import excerpts, sizes, skip_rules, store
 from rag.indexing.store import PreparedFile
 from rag.models import Repository
 from rag.search import vectors, words
@@ -86,11 +86,14 @@ def index_files(
 
 
 def apply_skip_rules(file: SourceFile, *, force: bool = False) -> SourceFile:
-    """Return the file, or the same path with the reason for skipping the file."""
+    """Return what is indexed of the file, or its path with the reason for skipping it."""
     # `force` indexes what a generator or a minifier wrote, and nothing else.
-    reason = None if file.content is None else skip_rules.skip_reason(file.path, file.content)
-    if reason is None or (force and reason in skip_rules.FORCEABLE):
+    if file.content is None:
         return file
+    content = excerpts.without_blobs(file.content)
+    reason = skip_rules.skip_reason(file.path, content)
+    if reason is None or (force and reason in skip_rules.FORCEABLE):
+        return replace(file, content=excerpts.excerpt(file.path, content))
     return SourceFile(file.path, None, reason)
 
 

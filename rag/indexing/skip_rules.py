@@ -1,6 +1,6 @@
 """Rules for files that are not indexed, and the reasons that are listed with their paths."""
 
-from rag.indexing import generated, secrets
+from rag.indexing import excerpts, generated, secrets
 
 MAX_CHARACTERS = 500_000  # CONTRACT, section 2
 MAX_LINE_LENGTH, MAX_MEAN_LINE_LENGTH = 5_000, 400  # characters; handwritten lines are shorter
@@ -21,7 +21,7 @@ def skip_reason(path: str, content: str) -> str | None:
         return OVERSIZED
     if generated.is_generated(path, content):
         return GENERATED
-    if ".min." in path.rsplit("/", 1)[-1] or _is_minified(content):
+    if ".min." in path.rsplit("/", 1)[-1] or (_is_minified(content) and not excerpts.is_data(path)):
         return MINIFIED
     return None
 

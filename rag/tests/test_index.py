@@ -1,5 +1,6 @@
 """POST /rag/index."""
 
+import json
 from typing import Any
 
 import pytest
@@ -224,6 +225,14 @@ def test_format_characters_in_paths_are_kept(api: Api, alice: Any) -> None:
     path = "src/\N{ZERO WIDTH JOINER}\N{RIGHT-TO-LEFT OVERRIDE}a.py"
     send(api, alice, (path, ADD))
     assert File.objects.get().path == path
+
+
+def test_a_notebooks_cells_are_found_by_their_numbers(api: Api, alice: Any) -> None:
+    cells = [{"cell_type": "markdown", "source": "# Churn"}, {"cell_type": "code", "source": ADD, "outputs": []}]
+    send(api, alice, ("nb.ipynb", json.dumps({"cells": cells, "metadata": {}})))
+    assert {(chunk.file.path, chunk.symbol) for chunk in Chunk.objects.all()} == {
+        *(("nb.ipynb", "Cell 1"), ("nb.ipynb", "Cell 2")),
+    }
 
 
 def test_secrets_are_not_indexed_and_leave_the_index(api: Api, alice: Any) -> None:
