@@ -25,7 +25,8 @@ OF_THE_PROCESS = "pg_try_advisory_lock"
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counts: Counter[str] = Counter()
     execute, submit = CursorWrapper.execute, ThreadPoolExecutor.submit
-    send, send_async = AbstractConnection.send_packed_command, AsyncConnection.send_packed_command
+    send: Any = AbstractConnection.send_packed_command
+    send_async: Any = AsyncConnection.send_packed_command
 
     def count_statement(self: Any, sql: Any, params: Any = None) -> Any:
         counts["statements"] += OF_THE_PROCESS not in str(sql)
