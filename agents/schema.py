@@ -26,8 +26,8 @@ from agents.providers.errors import (
 from agents.serializers import (
     ExecuteSerializer,
     KeySerializer,
+    ProviderListSerializer,
     ProviderSerializer,
-    ProvidersSerializer,
 )
 from billing.errors import ProRequired, QuotaExceeded
 from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
@@ -96,7 +96,7 @@ EXECUTE: dict[str, Any] = {
     },
 }
 PROVIDER_NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, description="As in the list of providers.")
-PROVIDERS: dict[str, Any] = {"operation_id": "listProviders", "responses": {200: ProvidersSerializer}}
+PROVIDERS: dict[str, Any] = {"operation_id": "listProviders", "responses": {200: ProviderListSerializer}}
 PUT_KEY: dict[str, Any] = {
     "operation_id": "setProviderKey",
     "request": KeySerializer,

@@ -50,7 +50,7 @@ class ProviderSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema_serializer(many=False)  # an object that holds the list
-class ProvidersSerializer(serializers.Serializer[Any]):
+class ProviderListSerializer(serializers.Serializer[Any]):
     providers = ProviderSerializer(many=True)
 
 

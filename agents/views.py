@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
 from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
-from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
+from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProviderListSerializer
 from apikeys.authentication import key_of
 from lunaos.api.request import get_api_request
 from lunaos.api.views import ViewSet
@@ -63,7 +63,7 @@ class ProviderViewSet(ViewSet):
     @extend_schema(**PROVIDERS)
     def list(self, request: Request) -> Response:
         """List the providers with their models and your own keys."""
-        return Response(ProvidersSerializer({"providers": provider_keys.list_providers(user_of(request))}).data)
+        return Response(ProviderListSerializer({"providers": provider_keys.list_providers(user_of(request))}).data)
 
     @extend_schema(**PUT_KEY)
     @action(detail=True, methods=["put"], scopes=(KEYS,))

@@ -64,7 +64,7 @@ class CreatedKeySerializer(serializers.ModelSerializer[ApiKey]):
 
 
 @extend_schema_serializer(many=False)
-class KeysSerializer(serializers.Serializer[Any]):
+class KeyListSerializer(serializers.Serializer[Any]):
     keys = KeySerializer(many=True)
 
 

@@ -19,7 +19,7 @@ from apikeys.authentication import key_of
 from apikeys.errors import KeyLimitReached, KeyNotFound
 from apikeys.serializers import (
     CreatedKeySerializer,
-    KeysSerializer,
+    KeyListSerializer,
     LeakedKeySerializer,
     NewKeySerializer,
 )
@@ -36,10 +36,10 @@ class ApiKeyViewSet(ViewSet):
     scopes = (KEYS,)
     lookup_value_converter = "uuid"
 
-    @extend_schema(operation_id="listKeys", responses={200: KeysSerializer})
+    @extend_schema(operation_id="listKeys", responses={200: KeyListSerializer})
     def list(self, request: Request) -> Response:
         """List active keys, newest first, without the secrets, which are not stored."""
-        return Response(KeysSerializer({"keys": services.active_keys(user_of(request))}).data)
+        return Response(KeyListSerializer({"keys": services.active_keys(user_of(request))}).data)
 
     @extend_schema(
         operation_id="createKey",

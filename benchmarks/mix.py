@@ -53,7 +53,7 @@ class Mix:
         self.session = aiohttp.ClientSession(
             self._url, connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(60)
         )
-        self._users = [self._stack.sign_up(number) for number in range(1, USERS + 1)]
+        self._users = [self._stack.sign_up() for _ in range(USERS)]
         self._stack.sql("UPDATE accounts_user SET tier = 'team'")
         # twenty users act for thousands
         self._stack.sql("UPDATE billing_tier SET executions_at_once = 10000, starts_per_hour = 10000000")

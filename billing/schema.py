@@ -19,7 +19,7 @@ from billing.errors import (
 from billing.serializers import (
     ChangedSerializer,
     CheckoutSerializer,
-    PlansSerializer,
+    PlanListSerializer,
     PortalSerializer,
     StandingSerializer,
     TierSerializer,
@@ -33,7 +33,7 @@ STRIPE = (BillingConflict, BillingNotConfigured, BillingUnavailable)
 SIGNATURE = OpenApiParameter(
     "Stripe-Signature", OpenApiTypes.STR, OpenApiParameter.HEADER, description="`t=<Unix seconds>,v1=<HMAC-SHA256>`"
 )
-PLANS: dict[str, Any] = {"operation_id": "listPlans", "responses": {200: PlansSerializer}, "auth": []}
+PLANS: dict[str, Any] = {"operation_id": "listPlans", "responses": {200: PlanListSerializer}, "auth": []}
 USAGE: dict[str, Any] = {"operation_id": "getUsage", "responses": {200: UsageSerializer}}
 SUBSCRIPTION: dict[str, Any] = {"operation_id": "getSubscription", "responses": {200: StandingSerializer}}
 CHECKOUT: dict[str, Any] = {

@@ -84,7 +84,7 @@ class PlanSerializer(serializers.ModelSerializer[Tier]):
         return tier.name in self.context["on_sale"]
 
 
-class PlansSerializer(serializers.Serializer[Any]):
+class PlanListSerializer(serializers.Serializer[Any]):
     plans = PlanSerializer(many=True)
 
 

@@ -15,7 +15,7 @@ from billing.payments import checkout as checkout_pages
 from billing.payments import plans, stripe_connection, subscription_state, subscriptions, webhooks
 from billing.serializers import (
     CheckoutSerializer,
-    PlansSerializer,
+    PlanListSerializer,
     StandingSerializer,
     TierSerializer,
     UsageSerializer,
@@ -41,7 +41,7 @@ class BillingViewSet(ViewSet):
     def plans(self, request: Request) -> Response:
         """List the tiers with their prices and limits."""
         on_sale = {tier.name for tier in plans.list_tiers_on_sale()} if stripe_connection.is_configured() else set()
-        return Response(PlansSerializer({"plans": tiers.list_all()}, context={"on_sale": on_sale}).data)
+        return Response(PlanListSerializer({"plans": tiers.list_all()}, context={"on_sale": on_sale}).data)
 
     @extend_schema(**schema.USAGE)
     @action(detail=False, scopes=(BILLING_READ,))

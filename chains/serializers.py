@@ -21,7 +21,7 @@ class ChainSerializer(serializers.Serializer[Any]):
 
 
 @extend_schema_serializer(many=False)  # an object that holds the list
-class ChainsSerializer(serializers.Serializer[Any]):
+class ChainListSerializer(serializers.Serializer[Any]):
     chains = ChainSerializer(many=True)
 
 

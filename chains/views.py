@@ -12,7 +12,7 @@ from accounts.identity import idempotency_key_of, user_of
 from apikeys.authentication import key_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
-from chains.serializers import ChainsSerializer, ExecuteChainSerializer
+from chains.serializers import ChainListSerializer, ExecuteChainSerializer
 from lunaos.api.request import get_api_request
 from lunaos.api.views import ViewSet
 from lunaos.scopes import CHAINS
@@ -24,10 +24,10 @@ class ChainViewSet(ViewSet):
 
     scopes = (CHAINS,)
 
-    @extend_schema(operation_id="listChains", responses={200: ChainsSerializer})
+    @extend_schema(operation_id="listChains", responses={200: ChainListSerializer})
     def list(self, request: Request) -> Response:
         """List the presets."""
-        return Response(ChainsSerializer({"chains": services.list_chains()}).data)
+        return Response(ChainListSerializer({"chains": services.list_chains()}).data)
 
     @extend_schema(**EXECUTE)
     @action(detail=False, methods=["post"])

@@ -25,7 +25,7 @@ from rag.serializers import (
     IndexSerializer,
     JobSerializer,
     PageSerializer,
-    RepositoriesSerializer,
+    RepositoryListSerializer,
     SearchSerializer,
     SkippedSerializer,
 )
@@ -94,7 +94,7 @@ SEARCH: dict[str, Any] = {
 LIST: dict[str, Any] = {
     "operation_id": "listRepositories",
     "parameters": [PageSerializer],
-    "responses": {200: forced_singular_serializer(RepositoriesSerializer)},  # type: ignore[no-untyped-call]
+    "responses": {200: forced_singular_serializer(RepositoryListSerializer)},  # type: ignore[no-untyped-call]
 }
 DELETE: dict[str, Any] = {
     "operation_id": "deleteRepository",

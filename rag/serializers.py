@@ -189,7 +189,7 @@ class PageSerializer(QuerySerializer):
     cursor = serializers.CharField(required=False, help_text="`nextCursor` of the previous page.")
 
 
-class RepositoriesSerializer(serializers.Serializer[Any]):
+class RepositoryListSerializer(serializers.Serializer[Any]):
     repositories = RepositorySerializer(many=True)
     nextCursor = serializers.CharField(allow_null=True, help_text="Send as `cursor` for the next page.")
     storage = StorageSerializer()

@@ -1,5 +1,6 @@
 """The database of a test process: copied from a template, cleared between tests."""
 
+import asyncio
 import hashlib
 import os
 import subprocess
@@ -14,7 +15,7 @@ from django.db import connection
 from django.db.backends.postgresql.client import DatabaseClient
 
 from lunaos.backup import programs
-from lunaos.infra import redis
+from lunaos.infra import event_loop, redis
 from testing.servers import ROOT
 
 # What the migrations make, as a dump named by their hash, so that later runs need not migrate. A clean checkout, as CI
@@ -50,9 +51,17 @@ def create(name: str) -> None:
 
 def drop(name: str, before: str) -> None:
     """Drop this process's database, and connect to the one before."""
+    event_loop.submit(_cancel_tasks()).result()  # heartbeats would miss the database
     _connect_to(before)
     with _server() as cursor:
         _drop(cursor, name)
+
+
+async def _cancel_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def clear() -> None:

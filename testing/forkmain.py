@@ -21,7 +21,7 @@ from django.db import connections
 
 from testing.forkserver import die_with_parent
 
-SETTINGS = ("lunaos.tuning", "lunaos.settings")  # in the order of their imports
+SETTINGS = ("lunaos.tuning", "lunaos.settings")  # in the order of their imports; a stack's own settings come last
 MODULES = (
     *("daphne.cli", "daphne.endpoints", "lunaos.urls", "lunaos.request_limits"),
     *("celery.__main__", "celery.bin.celery", "celery.apps.worker", "celery.apps.beat"),
@@ -55,7 +55,7 @@ def _import_all() -> None:
 
 def _read_settings() -> dict[str, Any]:
     """Return the settings as this environment has them, in objects of their own."""
-    for name in SETTINGS:
+    for name in dict.fromkeys((*SETTINGS, os.environ["DJANGO_SETTINGS_MODULE"])):
         module = importlib.reload(importlib.import_module(name))
     return {name: getattr(module, name) for name in dir(module) if name.isupper()}
 

@@ -1,5 +1,6 @@
 """The whole platform with servers of its own, which a test may kill and restart."""
 
+import itertools
 import os
 import re
 import signal
@@ -31,6 +32,7 @@ class Stack:
     # `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
 
     by_command = False
+    settings = "testing.quick_settings"
 
     def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
         self.home = Home(folder)
@@ -41,11 +43,12 @@ class Stack:
         valkey, redis_url = servers.valkey(self.home)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {**os.environ, **base_environment(self.home), **urls, **environment}
-        self.environment |= {"DJANGO_SETTINGS_MODULE": "lunaos.settings", "LUNAOS_LOG_LEVEL": "INFO"}
+        self.environment |= {"DJANGO_SETTINGS_MODULE": self.settings, "LUNAOS_LOG_LEVEL": "INFO"}
         self._programs = {"postgres": postgres, "valkey": valkey}
         self._programs |= {program.name: program for program in platform_programs(self.home, self.ports["web"])}
         self._programs["proxy"] = self._proxy()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._numbers = itertools.count(1)
         self._database = psycopg.conninfo.make_conninfo(host=str(self.home.sockets), dbname="lunaos", user="lunaos")
 
     def __enter__(self) -> "Stack":
@@ -138,8 +141,9 @@ class Stack:
             env={"LUNAOS_SITE": self._url("proxy"), "HOME": str(self.home.path)},
         )
 
-    def sign_up(self, number: int) -> dict[str, str]:
+    def sign_up(self) -> dict[str, str]:
         """Return the headers of a new user."""
+        number = next(self._numbers)
         # From an address of its own: there is a limit to signing up.
         form = {"email": f"user-{number}@example.com", "password": PASSWORD}
         response = self.api.from_address(f"127.0.1.{number}").post("/auth/signup", json=form)
@@ -156,3 +160,4 @@ class CommandStack(Stack):
     """A stack of processes by command line, as `make up` starts them, not by a fork."""
 
     by_command = True
+    settings = "lunaos.settings"

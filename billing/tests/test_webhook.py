@@ -189,15 +189,16 @@ LIFE = (
 )
 
 
-def test_all_orders_of_events_end_in_the_same_tier(stripe: Stripe, alice: Any) -> None:
-    """The tier is always Stripe's current state, which is the end of the subscription."""
+def test_any_order_of_events_ends_in_the_same_tier(stripe: Stripe, alice: Any) -> None:
+    """The tier is always Stripe's current state, whichever event comes first and whichever last."""
     stripe.stop_deliveries()
     subscription_id = str(stripe.double.pay(stripe.checkout(alice))["subscription"])
     stripe.double.set_price(subscription_id, stripe.price("team"))
     stripe.double.fail_payment(subscription_id)
     stripe_client.cancel_now(subscription_id)
     made = {kind: stripe.double.events(kind)[-1]["id"] for kind in LIFE}
-    for order in itertools.permutations(LIFE):
+    for first, last in itertools.permutations(LIFE, 2):
+        order = [first, *(kind for kind in reversed(LIFE) if kind not in (first, last)), last]
         WebhookEvent.objects.all().delete()
         assert [stripe.double.deliver(made[kind]) for kind in order] == [200] * len(LIFE)
         assert stripe.tier(alice) == "free"

@@ -1,6 +1,5 @@
 """Chains and their readers while real processes are killed and real servers are restarted."""
 
-import itertools
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,13 +15,12 @@ from testing.stack import Stack
 
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}, {"agent": "deployment"}], "context": "x"}
 AGENT = {"agent": "code-review", "context": "x"}
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("s")
-    with Stack(folder, **provider_environment) as stack:
+    with Stack(folder, LUNAOS_STREAM_HEARTBEAT_S="0.3", **provider_environment) as stack:
         stack.start("chains-1")
         yield stack
 
@@ -36,7 +34,7 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
     """Return the headers of a new user for each test."""
-    return stack.sign_up(next(NUMBERS))
+    return stack.sign_up()
 
 
 def waits_in_step_2(upstream: Upstream) -> None:

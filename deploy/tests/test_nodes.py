@@ -1,6 +1,5 @@
 """Two web processes and two workers of each kind behave as one behind the deployed proxy."""
 
-import itertools
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from testing.stack import CommandStack, Stack
 AGENT = {"agent": "code-review", "context": "x = 1"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
 NODES = ("web", "web-2")
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +39,7 @@ def stack(cluster: Stack, upstream: Upstream) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    return stack.sign_up(next(NUMBERS))
+    return stack.sign_up()
 
 
 def answered(api: Api, run_id: str, user: dict[str, str]) -> str:
@@ -183,7 +181,7 @@ class Load:
 def test_a_rolling_restart_under_load_loses_nothing(stack: Stack, upstream: Upstream) -> None:
     """Nodes are replaced one after the other; each run succeeds, and each refusal has Retry-After."""
     upstream.script = lambda request: Answer(pieces=[delta("one "), 0.2, delta("two", "stop"), DONE])
-    users = [stack.sign_up(next(NUMBERS)) for _ in range(4)]
+    users = [stack.sign_up() for _ in range(4)]
     stack.sql("UPDATE accounts_user SET tier = 'team'")
     with Load(stack, users) as load:
         for node in (("web", "chains-1", "worker"), ("web-2", "chains-2", "worker-2")):

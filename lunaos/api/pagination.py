@@ -53,3 +53,10 @@ class NamedCursorPagination(pagination.CursorPagination):
             "required": [self.plural, "nextCursor"],
             "properties": {self.plural: schema, "nextCursor": cursor},
         }
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        parameters: list[dict[str, Any]] = super().get_schema_operation_parameters(view)
+        for parameter in parameters:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] |= {"minimum": 1, "maximum": self.max_page_size}
+        return parameters

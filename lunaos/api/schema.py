@@ -9,7 +9,6 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework.serializers import ModelSerializer
 
-from lunaos import errors as luna_errors
 from lunaos.errors import LunaError
 
 JSON = "application/json"
@@ -37,6 +36,13 @@ ERROR_SCHEMA = {
             "description": "Executions this month; with `storage_limit_reached`, of `resource`.",
         },
         "limit": {"type": "integer"},
+        "runId": {"type": "string", "description": "The run that failed, or was cancelled."},
+        "output": {"type": "string", "description": "What the run had answered before; at most 10 000 characters."},
+        "running": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "With `concurrency_limit_reached`: your runs under way.",
+        },
         "resource": {"type": "string", "description": "What is used up in code search: `bytes` or `repositories`."},
         "waitingBytes": {"type": "integer", "description": "Of your files that wait for indexing."},
         "upgradeUrl": {"type": "string"},
@@ -100,11 +106,11 @@ def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
 
 
 def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
-    examples = [OpenApiExample(kind.code, value=_example(kind)) for kind in kinds]
+    examples = [OpenApiExample(kind.code, value=example_of(kind)) for kind in kinds]
     return OpenApiResponse(ERROR_REF, description=", ".join(f"`{kind.code}`" for kind in kinds), examples=examples)
 
 
-def _example(kind: type[LunaError]) -> dict[str, Any]:
+def example_of(kind: type[LunaError]) -> dict[str, Any]:
     shared = {"requestId": EXAMPLE_REQUEST_ID, "docs": f"https://lunaos.example/docs/errors#{kind.code}"}
     return {"error": kind.message, "code": kind.code, **kind.members, **shared}
 
@@ -117,6 +123,9 @@ class EnvelopeSchema(AutoSchema):
         first, *_ = self.get_description().split("\n\n")
         return SENTENCE_END.split(" ".join(first.split()))[0].removesuffix(".") or None
 
+    def is_deprecated(self) -> bool:
+        return getattr(self.view, "action", None) in getattr(self.view, "deprecated", ())
+
     def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         response = super()._get_response_for_code(  # type: ignore[no-untyped-call]
             serializer, status_code, *args, **kwargs
@@ -125,7 +134,7 @@ class EnvelopeSchema(AutoSchema):
         if content and content["schema"] != ERROR_REF:
             content["schema"] = {"type": "object", "required": ["data"], "properties": {"data": content["schema"]}}
         if stream := response.get("content", {}).get(EVENT_STREAM):
-            stream["schema"] = _event(stream["schema"])
+            response["content"][EVENT_STREAM] = _event_stream(stream)
         return response
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
@@ -146,11 +155,10 @@ class EnvelopeSchema(AutoSchema):
             self.method = "DELETE"
 
 
-def _event(data: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a server-sent event with JSON data, in the form of OpenAPI 3.2."""
-    content = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
-    position = {"type": "string", "description": "The event's position in the run."}
-    return {"type": "object", "required": ["data"], "properties": {"id": position, "data": content}}
+def _event_stream(stream: dict[str, Any]) -> dict[str, Any]:
+    # OpenAPI 3.1 has no schema for events. Generators of clients read the body as text, and tools that know the
+    # extension find the schema of each event's JSON.
+    return {**stream, "schema": {"type": "string"}, "x-event-schema": stream["schema"]}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -163,60 +171,3 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "scheme": "bearer",
             "description": "A token from sign-up or login, or an API key `lnos_live_…`.",
         }
-
-
-def add_shared_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """Add the errors and headers of all operations (drf-spectacular postprocessing hook)."""
-    components = result.setdefault("components", {})
-    components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
-    described = [RESPONSE_HEADERS, *HEADERS_BY_STATUS.values()]
-    components["headers"] = {
-        name: {"schema": {"type": kind}, "description": text}
-        for headers in described
-        for name, (kind, text) in headers.items()
-    }
-    for path in result["paths"].values():
-        for operation in path.values():
-            _document_operation(operation)
-    return result
-
-
-def _document_operation(operation: dict[str, Any]) -> None:
-    shared: list[type[LunaError]] = [luna_errors.RateLimited, LunaError, luna_errors.ServiceUnavailable]
-    shared += [luna_errors.BadRequest, luna_errors.RequestTimeout, luna_errors.UriTooLong, luna_errors.HeadersTooLarge]
-    if any(operation.get("security", [])):
-        shared += [
-            luna_errors.NotAuthenticated,
-            luna_errors.TokenInvalid,
-            luna_errors.TokenExpired,
-            luna_errors.ApiKeyInvalid,
-        ]
-        shared.append(luna_errors.ScopeMissing)
-    if "requestBody" in operation or "parameters" in operation:
-        shared.append(luna_errors.ValidationFailed)
-    if "requestBody" in operation:
-        shared += [luna_errors.MalformedJson, luna_errors.PayloadTooLarge, luna_errors.UnsupportedMediaType]
-    for kind in shared:
-        _add_error(operation["responses"], kind)
-    for status, response in operation["responses"].items():
-        _key_examples_by_code(response)
-        shown = [*RESPONSE_HEADERS, *HEADERS_BY_STATUS.get(status, ())]
-        response.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in shown})
-    operation["responses"] = dict(sorted(operation["responses"].items()))
-
-
-def _key_examples_by_code(response: dict[str, Any]) -> None:
-    """Name examples by their code; drf-spectacular writes the names in CamelCase."""
-    content = response.get("content", {}).get(JSON, {})
-    if content.get("schema") == ERROR_REF:
-        examples = [example["value"] for example in content["examples"].values()]
-        content["examples"] = {value["code"]: {"value": value} for value in examples}
-
-
-def _add_error(responses: dict[str, Any], kind: type[LunaError]) -> None:
-    response = responses.setdefault(str(kind.status), {"description": "", "content": {}})
-    content = response["content"].setdefault(JSON, {"schema": ERROR_REF, "examples": {}})
-    if content["schema"] != ERROR_REF:  # a success and a failure with one status, as of /health
-        return
-    content["examples"][kind.code] = {"value": _example(kind)}
-    response["description"] = ", ".join(filter(None, (response["description"], f"`{kind.code}`")))

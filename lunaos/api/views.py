@@ -8,6 +8,7 @@ from rest_framework import viewsets
 from rest_framework.request import Request
 from rest_framework.serializers import Serializer
 
+from lunaos.api.deprecation import Deprecates
 from lunaos.api.serializers import unknown_members
 from lunaos.errors import ValidationFailed
 
@@ -46,9 +47,9 @@ class StrictInput:
         return PAGE_PARAMETERS if action == "list" and getattr(self, "pagination_class", None) else ()
 
 
-class ViewSet(StrictInput, viewsets.ViewSet):
+class ViewSet(Deprecates, StrictInput, viewsets.ViewSet):
     """A viewset of the API."""
 
 
-class GenericViewSet(StrictInput, viewsets.GenericViewSet[Row]):
+class GenericViewSet(Deprecates, StrictInput, viewsets.GenericViewSet[Row]):
     """A viewset of the API over rows."""

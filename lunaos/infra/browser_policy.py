@@ -4,7 +4,7 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-
 CORS_EXPOSE_HEADERS = [
     *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Run-Id"),
     *("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "Server-Timing"),
-    "Idempotency-Replayed",
+    *("Idempotency-Replayed", "Deprecation", "Sunset", "Link"),
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {

@@ -1,6 +1,5 @@
 """Index jobs survive killed processes and restarted servers; all processes are real."""
 
-import itertools
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from testing.stack import Stack
 
 MANY = [source(n) for n in range(90)]
 GOES_ON_WITHIN_S = 60
-NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def stack(stack_process: Stack, embeddings: EmbeddingsServer) -> Iterator[Stack]
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
     """Return the headers of a new user."""
-    return stack.sign_up(next(NUMBERS))
+    return stack.sign_up()
 
 
 def submit(stack: Stack, user: dict[str, str], files: Any = MANY) -> Any:

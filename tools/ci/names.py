@@ -11,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,15 @@ def _celery_tasks() -> Iterator[str]:
 
     app.loader.import_default_modules()
     return (name for name in app.tasks if not name.startswith("celery."))
+
+
+def _celery_arguments() -> Iterator[str]:
+    from lunaos.celery import app
+
+    # Messages queued by the release before carry their arguments by position or by name.
+    for name in _celery_tasks():
+        arguments = signature(app.tasks[name].run).parameters
+        yield from (f"{name} {number} {argument}" for number, argument in enumerate(arguments))
 
 
 def _queues() -> Iterator[str]:
@@ -257,6 +267,7 @@ def _product_files() -> Iterator[Path]:
 
 KINDS: dict[str, Callable[[], Iterable[str]]] = {
     "Celery tasks": _celery_tasks,
+    "Celery arguments": _celery_arguments,
     "Celery queues": _queues,
     "Beat entries": _beat_entries,
     "Audit actions": _audit_actions,

@@ -253,6 +253,7 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.clients
 def test_billing_pages(page: Page, stripe: Stripe, alice: Any) -> None:
     """The answer comes first, on a desk and on a phone, and axe finds nothing."""
     stripe.subscribe(alice)
@@ -310,6 +311,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") == width, (path, width)
 
 
+@pytest.mark.clients
 def test_no_page_logs_an_error_in_the_console(page: Page, some_runs: str, alice: Any) -> None:
     """Nothing in the console; the fixture looks."""
     paths = [

@@ -59,6 +59,7 @@ def check_looks(page: Page, name: str) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("name", PAGES)
 def test_accessible_in_each_look(base: str, alice: Any, browser_page: NewPage, name: str) -> None:
     page = browser_page(expected=OLD_LINK)
@@ -78,6 +79,7 @@ def test_a_form_with_faults_is_accessible(base: str, browser_page: NewPage) -> N
     check_looks(page, "page-pricing-faults")
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("name", ["welcome", "usage_warning"])  # without and with figures; the layout is one
 def test_mails_are_accessible_in_each_look(make_user: Any, browser_page: NewPage, name: str) -> None:
     mail.outbox.clear()

@@ -83,6 +83,7 @@ def test_a_whole_key_is_never_in_the_address(page: Page, made: CreatedKey) -> No
     assert page.url.endswith(f"?q={made.key.prefix}") and made.secret not in page.content()
 
 
+@pytest.mark.clients
 def test_the_pages_are_accessible_and_fit(page: Page, made: CreatedKey, alice: Any) -> None:
     """At 1280 pixels no table scrolls sideways; at 390 nothing leaves the window."""
     refusal = Refusal.objects.first()
