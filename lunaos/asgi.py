@@ -37,10 +37,7 @@ from refusals import recorder  # noqa: E402
 from runs import executors  # noqa: E402
 
 limits.use(limits.web())
-# They would cost each request a hop to a thread, and look after that thread's connection, not after the view's.
-for receiver in (close_old_connections, reset_queries):
-    signals.request_started.disconnect(receiver)
-signals.request_finished.disconnect(close_old_connections)
+
 
 KEEP_ALIVE_GRACE_S = 1.0  # a proxy may still send a request on a connection that it keeps
 
@@ -216,6 +213,15 @@ async def _wait_for_requests_and_runs(grace_s: float) -> None:
     await recorder.write_at_exit()
 
 
+def leave_connections_to_views() -> None:
+    """Disconnect Django's receivers that look after connections, as `call_view` does."""
+    # They would cost each request a hop to a thread, and look after that thread's connection, not after the view's.
+    for receiver in (close_old_connections, reset_queries):
+        signals.request_started.disconnect(receiver)
+    signals.request_finished.disconnect(close_old_connections)
+
+
+leave_connections_to_views()
 request_limits.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", shut_down)
 application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": websockets_with_backpressure})

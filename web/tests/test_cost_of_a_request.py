@@ -1,6 +1,7 @@
 """What one request costs: SQL statements, commands to Valkey, and hops to threads. Whoever adds one says why."""
 
 import asyncio
+import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,6 +14,7 @@ from redis.connection import AbstractConnection
 
 from accounts.signin import jwt
 from agents.providers import connections
+from lunaos.infra import ttl_cache
 from lunaos.infra.postgresql import limits
 from testing.loopback.upstream import Upstream
 
@@ -58,8 +60,10 @@ def application(monkeypatch: pytest.MonkeyPatch, upstream: Upstream) -> Any:
 
     provider = {**settings.LLM_PROVIDERS["deepseek"], "base_url": upstream.base_url, "api_key": "key"}
     monkeypatch.setitem(settings.LLM_PROVIDERS, "deepseek", provider)
+    monkeypatch.setattr(ttl_cache, "TTL_S", math.inf)  # which a slow test would exceed
     from lunaos import asgi
 
+    asgi.leave_connections_to_views()  # Django's test client connects one of them again
     return asgi.SharedThreadsHandler()
 
 
