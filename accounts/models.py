@@ -165,6 +165,25 @@ class KnownAddress(models.Model):
         return f"{self.email} at {self.address}"
 
 
+class UserNote(models.Model):
+    """What staff wrote down about a user, for the next one who answers; it is never changed."""
+
+    # Staff alone see it in the admin. The user gets it with the export of personal data.
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notes")
+    author = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    text = models.CharField(max_length=2_000)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        default_permissions = ("view", "add")
+        indexes = (models.Index(fields=("user", "-created_at"), name="notes_of_user"),)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class AuditEvent(models.Model):
     """An audited action (`accounts.auditlog.trail`)."""
 

@@ -175,8 +175,12 @@ def opening_fields(completion: Completion) -> RunEvent:
     """Return the fields `fallbackFrom` and `notice` of the event that opens an answer."""
     requested, answering = completion.targets[0], completion.answering
     fallback_field = {"fallbackFrom": requested.provider.name} if answering is not requested else {}
-    is_embedded = answering.provider.name == LOCAL and answering.model == EMBEDDED_MODEL
-    return fallback_field | ({"notice": LOCAL_NOTICE} if is_embedded else {})
+    return fallback_field | notice_fields(answering.provider.name, answering.model)
+
+
+def notice_fields(provider: str, model: str) -> RunEvent:
+    """Return the field `notice` for the embedded model, which demonstrates the stream."""
+    return {"notice": LOCAL_NOTICE} if (provider, model) == (LOCAL, EMBEDDED_MODEL) else {}
 
 
 async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
@@ -254,5 +258,6 @@ def _final_event(run: Run, completion: Completion, outcome: Outcome, error: Luna
         "tokens": outcome.tokens.as_json(),
         **Cost(outcome.cost_usd, outcome.cost_known).as_json(),
         "duration": f"{outcome.duration_s(run):.1f}s",
+        "durationMs": round(outcome.duration_s(run) * 1000),
         "finishReason": completion.finish_reason,
     }

@@ -6,11 +6,13 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from lunaos import processes
 from lunaos.embedded import servers
@@ -161,3 +163,35 @@ class CommandStack(Stack):
 
     by_command = True
     settings = "lunaos.settings"
+
+
+def stack_fixtures(
+    *further: str,
+    changes: dict[str, str],
+    kind: type[Stack] = Stack,
+    variables: str = "provider_environment",
+    provider: str = "upstream",
+) -> Any:
+    """Return fixtures: a module's stack with `further` programs, the stack, and a new user's headers."""
+    # `variables` and `provider` name fixtures: environment variables, and the scripted server that answers the stack.
+
+    @pytest.fixture(scope="module")
+    def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+        environment = {**request.getfixturevalue(variables), **changes}
+        with kind(tmp_path_factory.mktemp("s"), **environment) as stack:
+            # Tests may leave runs under way, and start many as one user.
+            stack.sql("UPDATE billing_tier SET executions_at_once = 50 WHERE name = 'free'")
+            stack.start(*further)
+            yield stack
+
+    @pytest.fixture
+    def stack(stack_process: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+        scripted = request.getfixturevalue(provider)
+        yield stack_process
+        scripted.resume.set()
+
+    @pytest.fixture
+    def alice(stack: Stack) -> dict[str, str]:
+        return stack.sign_up()
+
+    return running, stack, alice

@@ -1,8 +1,7 @@
 """Chains and their readers while real processes are killed and real servers are restarted."""
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,30 +10,13 @@ from lunaos.embedded.servers import until
 from testing.client import Event, error, parse
 from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.reader import ReconnectingReader, start_run
-from testing.stack import Stack
+from testing.stack import Stack, stack_fixtures
 
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}, {"agent": "deployment"}], "context": "x"}
 AGENT = {"agent": "code-review", "context": "x"}
 
 
-@pytest.fixture(scope="module")
-def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
-    folder: Path = tmp_path_factory.mktemp("s")
-    with Stack(folder, LUNAOS_STREAM_HEARTBEAT_S="0.3", **provider_environment) as stack:
-        stack.start("chains-1")
-        yield stack
-
-
-@pytest.fixture
-def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
-    yield stack_process
-    upstream.resume.set()
-
-
-@pytest.fixture
-def alice(stack: Stack) -> dict[str, str]:
-    """Return the headers of a new user for each test."""
-    return stack.sign_up()
+stack_process, stack, alice = stack_fixtures("chains-1", changes={"LUNAOS_STREAM_HEARTBEAT_S": "0.3"})
 
 
 def waits_in_step_2(upstream: Upstream) -> None:

@@ -2,9 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,32 +13,18 @@ from lunaos.embedded.servers import until
 from testing.client import Api, error, parse
 from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.reader import ReconnectingReader, start_run
-from testing.stack import CommandStack, Stack
+from testing.stack import CommandStack, Stack, stack_fixtures
 
 AGENT = {"agent": "code-review", "context": "x = 1"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
 NODES = ("web", "web-2")
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
-    folder: Path = tmp_path_factory.mktemp("n")
-    changes = {**provider_environment, "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_STOP_GRACE_S": "20"}
-    with CommandStack(folder, **changes) as stack:
-        stack.start("web-2", "worker-2", "chains-1", "chains-2", "proxy")
-        stack.sql("UPDATE billing_tier SET executions_at_once = 50 WHERE name = 'free'")  # for one user's storms
-        yield stack
-
-
-@pytest.fixture
-def stack(cluster: Stack, upstream: Upstream) -> Iterator[Stack]:
-    yield cluster
-    upstream.resume.set()
-
-
-@pytest.fixture
-def alice(stack: Stack) -> dict[str, str]:
-    return stack.sign_up()
+stack_process, stack, alice = stack_fixtures(
+    *("web-2", "worker-2", "chains-1", "chains-2", "proxy"),
+    kind=CommandStack,
+    changes={"LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_STOP_GRACE_S": "20"},
+)
 
 
 def answered(api: Api, run_id: str, user: dict[str, str]) -> str:

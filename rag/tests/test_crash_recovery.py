@@ -1,8 +1,7 @@
 """Index jobs survive killed processes and restarted servers; all processes are real."""
 
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,35 +11,23 @@ from redis import Redis
 from lunaos.embedded.servers import until
 from rag.tests.conftest import source
 from testing.loopback.embeddings import EmbeddingsServer
-from testing.stack import Stack
+from testing.stack import Stack, stack_fixtures
 
 MANY = [source(n) for n in range(90)]
 GOES_ON_WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
-def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: EmbeddingsServer) -> Iterator[Stack]:
-    changes = {
-        "EMBEDDINGS_BASE_URL": embedding_server.base_url,
-        "LUNAOS_RAG_INLINE_CHARACTERS": "500",
-        "LUNAOS_RAG_WAIT_S": "0.2",
-    }
-    folder: Path = tmp_path_factory.mktemp("r")
-    with Stack(folder, **changes) as stack:
-        stack.start("indexing")
-        yield stack
+def embeddings_environment(embedding_server: EmbeddingsServer) -> dict[str, str]:
+    return {"EMBEDDINGS_BASE_URL": embedding_server.base_url}
 
 
-@pytest.fixture
-def stack(stack_process: Stack, embeddings: EmbeddingsServer) -> Iterator[Stack]:
-    yield stack_process
-    embeddings._open.set()
-
-
-@pytest.fixture
-def alice(stack: Stack) -> dict[str, str]:
-    """Return the headers of a new user."""
-    return stack.sign_up()
+stack_process, stack, alice = stack_fixtures(
+    "indexing",
+    variables="embeddings_environment",
+    provider="embeddings",
+    changes={"LUNAOS_RAG_INLINE_CHARACTERS": "500", "LUNAOS_RAG_WAIT_S": "0.2"},
+)
 
 
 def submit(stack: Stack, user: dict[str, str], files: Any = MANY) -> Any:

@@ -65,7 +65,7 @@ def test_an_inline_request_of_a_deleted_repository_is_404(
         with concurrently(lambda: send(patient, alice, ("a.py", "def one(): pass\n"))) as answers:
             assert embeddings.received.acquire(timeout=20)
             assert patient.delete("/rag/repositories/default", headers=patient.as_(alice)).status_code == 200
-            embeddings._open.set()
+            embeddings.resume.set()
     assert error(answers[0]) == (404, "unknown_repository")
     for model in (Repository, IndexJob, Upload, File, Chunk, Vector, Term):
         assert not model._default_manager.exists()
@@ -146,7 +146,7 @@ def test_no_file_is_written_into_a_deleted_repository(alice: Any, embeddings: Em
         with concurrently(lambda: runner.run(job.repository_id)) as ran:
             assert embeddings.received.acquire(timeout=20)
             services.delete_repository(user=alice, repository="default")
-            embeddings._open.set()
+            embeddings.resume.set()
     assert ran == [None]
     assert not File.objects.exists() and not Chunk.objects.exists() and not Vector.objects.exists()
 
@@ -193,7 +193,7 @@ def test_a_locked_empty_repository_keeps_its_model(alice: Any, embeddings: Embed
             settings.EMBEDDINGS_MODEL = "larger-model"
             with pytest.raises(ReindexRequired):
                 services.index_files(user=alice, repository="default", files=FILES)
-            embeddings._open.set()
+            embeddings.resume.set()
     assert ran == [None]
     repository = Repository.objects.get()
     assert repository.model == "all-minilm-l6-v2"
@@ -261,6 +261,6 @@ def test_the_lock_holder_runs_later_jobs_too(alice: Any, embeddings: EmbeddingsS
             runner.run(first.repository_id)  # returns at once
             second.refresh_from_db()
             assert second.status == "queued"
-            embeddings._open.set()
+            embeddings.resume.set()
     second.refresh_from_db()
     assert second.status == "succeeded"

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.embedded.servers import until
 from runs.recovery import liveness
 from testing.client import error
 from testing.loopback.upstream import DONE, Answer, Upstream, delta, usage
 from testing.reader import ReconnectingReader, start_run
-from testing.stack import Stack
+from testing.stack import Stack, stack_fixtures
 
 AGENT = {"agent": "code-review", "context": "x"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"}
@@ -31,25 +29,7 @@ WAITS = Answer(pieces=[delta("half "), "wait", delta("done", "stop"), usage(11, 
 BREAKS = Answer(pieces=[delta("half "), "wait", b'data: {"error": {"message": "no"}}\n\n'])
 
 
-@pytest.fixture(scope="module")
-def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
-    folder: Path = tmp_path_factory.mktemp("s")
-    with Stack(folder, **provider_environment, **LIMITS) as stack:
-        stack.sql("UPDATE billing_tier SET executions_at_once = 50")
-        stack.start("chains-1")
-        yield stack
-
-
-@pytest.fixture
-def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
-    yield stack_process
-    upstream.resume.set()
-
-
-@pytest.fixture
-def alice(stack: Stack) -> dict[str, str]:
-    """Return the headers of a new user for each test."""
-    return stack.sign_up()
+stack_process, stack, alice = stack_fixtures("chains-1", changes=LIMITS)
 
 
 def get_run(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:

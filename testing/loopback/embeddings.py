@@ -21,7 +21,7 @@ class EmbeddingsServer:
         self.dimension = dimension
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        self._open = threading.Event()
+        self.resume = threading.Event()
         self.reset()
 
     def reset(self) -> None:
@@ -30,7 +30,7 @@ class EmbeddingsServer:
         self.received = threading.Semaphore(0)
         self.status, self.body = 200, b"{}"
         self._free = 0
-        self._open.set()
+        self.resume.set()
 
     @property
     def base_url(self) -> str:
@@ -47,18 +47,18 @@ class EmbeddingsServer:
     def blocked(self, after: int = 0) -> Iterator[None]:
         """Make requests after the first `after` wait for the end of the block."""
         self._free = after
-        self._open.clear()
+        self.resume.clear()
         try:
             yield
         finally:
-            self._open.set()
+            self.resume.set()
 
     def __enter__(self) -> "EmbeddingsServer":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.set()
+        self.resume.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -66,7 +66,7 @@ class EmbeddingsServer:
         self.requests.append(request)
         self.received.release()
         if len(self.requests) > self._free:
-            self._open.wait(60)
+            self.resume.wait(60)
         if self.models and request["model"] not in self.models:
             return 404, b'{"error": {"message": "no such model"}}'
         if self.status != 200 or self.body != b"{}":
