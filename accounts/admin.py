@@ -22,7 +22,7 @@ from accounts.errors import LastSuperuser
 from accounts.identity import may_modify, staff_of
 from accounts.models import AuditEvent, User
 from accounts.privacy import deletion
-from accounts.signin import lockout, passwords, second_factor, sessions
+from accounts.signin import lockout, passwords, second_factor, sessions, verification
 from accounts.staff import links, superusers, suspension
 from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
 from accounts.staff.confirm_action import requires_confirmation
@@ -48,6 +48,7 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     actions: tuple[str, ...] = (
         "unlock",
         "send_reset",
+        "resend_verification",
         "end_sessions",
         "disable",
         "enable",
@@ -75,6 +76,13 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         actor = staff_of(request)
         self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "are sent a mail")
+
+    @admin.action(description="Resend the confirmation", permissions=["send_reset"])
+    def resend_verification(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        def resend(user: User) -> bool:
+            return verification.resend_for_staff(user, actor=staff_of(request))
+
+        self._apply_to_each(request, queryset, resend, "are sent a mail")
 
     @admin.action(description="End all sessions", permissions=["end_sessions"])
     @requires_confirmation(
@@ -116,7 +124,6 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        # Apply a function to each account that the staff member may change, and show the number of changes.
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(
             request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
@@ -144,8 +151,18 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
 
     # -- Permissions ---------------------------------------------------------------------------------------------------
 
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Leave out what only superusers need: the password's hash, and the pickers of groups and permissions."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if self.has_superuser_permission(request) or obj is None:
+            return fieldsets
+        left_out = {"password", "groups", "user_permissions"}
+        return [
+            (title, {**options, "fields": tuple(name for name in options["fields"] if name not in left_out)})
+            for title, options in fieldsets
+        ]
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Return the read-only fields."""
         # Only superusers change privileges, so that staff cannot raise their own.
         is_superuser = self.has_superuser_permission(request)
         return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
@@ -280,7 +297,6 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="details")
     def formatted_details(self, event: AuditEvent) -> SafeString:
-        """Return the details as formatted JSON."""
         # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
         return format_html('<pre class="luna-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 

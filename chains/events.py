@@ -7,7 +7,7 @@ from itertools import takewhile
 import orjson
 
 from agents.providers.prices import Cost
-from agents.runner import chunk_events
+from agents.runner import chunk_events, notice_fields
 from chains.context import Truncation
 from lunaos.event_lines import type_of
 from runs.eventlog.recorder import RunEvent
@@ -20,7 +20,8 @@ OPENING_TYPES = ("chain_start", "rag")
 
 def chain_start(run: Run, **more: int) -> RunEvent:
     """Return `chain_start`, with `fromStep` if a failed chain is resumed."""
-    return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
+    start = {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
+    return start | notice_fields(run.provider, run.model)
 
 
 def opening_events(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
@@ -49,6 +50,7 @@ def step_done(step: RunStep) -> RunEvent:
         "step": step.position,
         "agent": step.agent,
         "duration": f"{step.duration_ms / 1000:.1f}s",
+        "durationMs": step.duration_ms,
         "model": step.model,
         "provider": step.provider,
     }
@@ -58,9 +60,11 @@ def chain_done(steps: list[RunStep]) -> RunEvent:
     """Return `chain_done`, with the sums of all steps."""
     tokens = sum((TokenUsage.from_row(step) for step in steps), TokenUsage())
     cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
+    duration_ms = sum(step.duration_ms for step in steps)
     return {
         "type": "chain_done",
-        "totalDuration": f"{sum(step.duration_ms for step in steps) / 1000:.1f}s",
+        "totalDuration": f"{duration_ms / 1000:.1f}s",
+        "totalDurationMs": duration_ms,
         "totalTokens": tokens.input + tokens.output,
         "tokens": tokens.as_json(),
         **cost.as_json(),

@@ -7,7 +7,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from lunaos.api.fields import BoundedListField
+from lunaos.api.fields import BoundedListField, is_blank
 from lunaos.api.serializers import QuerySerializer, RequestSerializer
 from rag.indexing import paths, progress, skip_rules
 from rag.indexing.indexer import SourceFile
@@ -27,6 +27,8 @@ class StringField(serializers.CharField):
         value = super().to_internal_value(data)
         if self.max_length is not None and len(value) > self.max_length:
             self.fail("max_length", max_length=self.max_length)
+        if is_blank(value) and not self.allow_blank:
+            self.fail("blank")
         return value
 
 

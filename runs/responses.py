@@ -14,7 +14,7 @@ from rest_framework import serializers
 
 from lunaos.api import json
 from lunaos.api.deferred import DeferredResponse
-from lunaos.api.fields import NamedChoiceField
+from lunaos.api.fields import NamedChoiceField, is_blank
 from lunaos.api.guarded_reader import GuardedReader
 from lunaos.api.serializers import RequestSerializer
 from lunaos.api.sse import EventReader, EventStreamResponse, PositionedEvent
@@ -52,7 +52,7 @@ class ExecutionSerializer(RequestSerializer):
     )
 
     def validate_context(self, context: str) -> str:
-        if not context.strip():
+        if is_blank(context):
             raise serializers.ValidationError("This field may not be blank.", "blank")
         return context
 

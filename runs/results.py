@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import orjson
+
 from lunaos.errors import LunaError
 from runs.errors import RunCancelled
 
-MAX_ERROR_OUTPUT_CHARACTERS = 10_000  # of the text in an error, which may not exceed 64 kB
+# Of the texts in an error, which may not exceed 64 kB: what the failed step answered, and all steps before it.
+MAX_ERROR_OUTPUT_CHARACTERS, MAX_ERROR_OUTPUT_BYTES, MAX_ERROR_STEPS_BYTES = 10_000, 30_000, 20_000
 
 
 class ResultBuilder:
@@ -29,7 +32,7 @@ class ResultBuilder:
                 self._chunks = []
             case "step_done":
                 facts = {"step": event["step"], "agent": event["agent"], "output": self._output}
-                self._steps.append({**facts, "durationMs": _milliseconds(event["duration"])})
+                self._steps.append({**facts, "durationMs": _milliseconds(event)})
             case "done" | "chain_done" | "error" | "cancelled":
                 self.last = event
 
@@ -43,7 +46,7 @@ class ResultBuilder:
             "output": self._output,
             "tokens": last["tokens"],
             "cost": last["cost"],
-            "durationMs": _milliseconds(last.get("duration") or last["totalDuration"]),
+            "durationMs": _milliseconds(last),
             "finishReason": last.get("finishReason"),
             **steps,
         }
@@ -59,9 +62,26 @@ class ResultBuilder:
             if failed
             else RunCancelled()
         )
-        error.extra |= {"runId": self.run_id, "output": self._output[:MAX_ERROR_OUTPUT_CHARACTERS]}
+        output = _shorten(self._output[:MAX_ERROR_OUTPUT_CHARACTERS], MAX_ERROR_OUTPUT_BYTES)
+        error.extra |= {"runId": self.run_id, "output": output}
+        if self._steps:  # of a chain: what the steps before the failed one answered
+            longest = MAX_ERROR_STEPS_BYTES // len(self._steps)
+            error.extra["steps"] = [{**step, "output": _shorten(step["output"], longest)} for step in self._steps]
         return error
 
 
-def _milliseconds(duration: str) -> int:
-    return round(float(duration.removesuffix("s")) * 1000)
+def _shorten(text: str, max_bytes: int) -> str:
+    """Return the beginning of a text that takes at most so many bytes as JSON."""
+    text = text[:max_bytes]
+    while len(orjson.dumps(text)) > max_bytes:
+        text = text[: len(text) * 3 // 4]
+    return text
+
+
+def _milliseconds(event: dict[str, Any]) -> int:
+    for name in ("durationMs", "totalDurationMs"):
+        if name in event:
+            return int(event[name])
+    # Events of earlier releases have tenths of seconds only.
+    text: str = event.get("duration") or event["totalDuration"]
+    return round(float(text.removesuffix("s")) * 1000)

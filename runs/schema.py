@@ -94,6 +94,7 @@ class DoneEventSerializer(serializers.Serializer[Any]):
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
     costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
     duration = serializers.CharField(help_text="Seconds since the request arrived, `1.2s`.")
+    durationMs = serializers.IntegerField(required=False, help_text="The same in milliseconds; not in older runs.")
     finishReason = serializers.CharField(
         allow_null=True,
         help_text="Why the model stopped, in the provider's word: `stop` at the end of the answer; `length` (elsewhere "
@@ -107,6 +108,7 @@ class ChainStartEventSerializer(serializers.Serializer[Any]):
     steps = serializers.IntegerField()
     runId = serializers.UUIDField()
     fromStep = serializers.IntegerField(required=False, help_text="The step at which a failed chain was resumed.")
+    notice = serializers.CharField(required=False, help_text=NOTICE_HELP)
 
 
 class ShortenedSerializer(serializers.Serializer[Any]):
@@ -131,6 +133,7 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField()
     agent = serializers.CharField()
     duration = serializers.CharField(help_text="Seconds, `1.4s`.")
+    durationMs = serializers.IntegerField(required=False, help_text="The same in milliseconds; not in older runs.")
     model = serializers.CharField()
     provider = serializers.CharField()
     fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answered.")
@@ -140,6 +143,7 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
 class ChainDoneEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_done"])
     totalDuration = serializers.CharField(help_text="Sum of the steps' durations in seconds, `5.3s`.")
+    totalDurationMs = serializers.IntegerField(required=False, help_text="The same in milliseconds; not in older runs.")
     totalTokens = serializers.IntegerField(help_text="Sum of `tokens.input` and `tokens.output`.")
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
@@ -217,7 +221,7 @@ class RunResultSerializer(serializers.Serializer[Any]):
     output = serializers.CharField(help_text="For a chain, of the last step.")
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
-    durationMs = serializers.IntegerField(help_text="To a tenth of a second.")
+    durationMs = serializers.IntegerField(help_text="Of the answer; for a chain, the sum of its steps.")
     finishReason = serializers.CharField(allow_null=True, help_text="As in `done`; null for a chain.")
     steps = ResultStepSerializer(many=True, required=False, help_text="Of a chain.")
 

@@ -29,8 +29,6 @@ REPEAT_WINDOW_S = 60
 
 
 class Action(StrEnum):
-    """Audited actions."""
-
     SIGNED_UP = "account.signed_up"
     LOGGED_IN = "account.logged_in"
     LOGIN_FAILED = "account.login_failed"
@@ -38,6 +36,7 @@ class Action(StrEnum):
     UNLOCKED = "account.unlocked"
     DISABLED = "account.disabled"
     ENABLED = "account.enabled"
+    VERIFICATION_REQUESTED = "account.verification_requested"
     PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
     PASSWORD_RESET_REQUESTED = "account.password_reset_requested"  # noqa: S105 - the name of an action
     PASSWORD_RESET = "account.password_reset"  # noqa: S105 - the name of an action

@@ -14,9 +14,10 @@ from accounts.signin import lockout
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """Yield the account, its known addresses and its activity."""
+    """Yield the account, its known addresses, staff's notes about it, and its activity."""
     yield "account", registry.to_row(user, "password", "session_epoch", "erasing_since")
     yield "addresses", [_address(known) for known in KnownAddress.objects.filter(email=user.email)]
+    yield "notes", [{"text": note.text, "createdAt": note.created_at} for note in user.notes.all()]
     yield "activity", _activity(user)
 
 
@@ -25,7 +26,6 @@ def prepare_deletion(user: User) -> None:
 
 
 def revoke_access(user: User) -> None:
-    """Forget known addresses and failed sign-ins."""
     lockout.delete_records(user.email)
 
 

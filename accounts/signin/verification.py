@@ -23,9 +23,17 @@ def verify(token: str) -> None:
 
 
 def resend(user: User) -> None:
-    """Mail another token, unless the address is confirmed or has reached its mail limit."""
     if user.email_verified_at is None and mail_limits.allow("verification", user.email):
         enqueue.on_commit(tasks.send_verification, str(user.pk))
+
+
+def resend_for_staff(user: User, *, actor: User) -> bool:
+    """Mail another token on behalf of staff; return False if it is confirmed, closed, or at its mail limit."""
+    if user.email_verified_at or not user.is_active or not mail_limits.allow("verification", user.email):
+        return False
+    trail.record_on_commit(Action.VERIFICATION_REQUESTED, actor=actor, subject=user)
+    enqueue.on_commit(tasks.send_verification, str(user.pk))
+    return True
 
 
 def request(email: str) -> None:

@@ -40,7 +40,7 @@ small = st.sampled_from([case for case in CASES if len(case.body) < 20_000])
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What came out of the decoder and the validation, independent of the reads."""
+    """Result of the decoder and the validation, independent of the reads."""
 
     text: str
     outcome: str

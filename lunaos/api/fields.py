@@ -1,5 +1,6 @@
 """Serializer fields whose cost is bounded before their items are validated."""
 
+import unicodedata
 from collections.abc import Sized
 from typing import Any, cast
 
@@ -14,6 +15,12 @@ STRINGS = (
     serializers.UUIDField,
     serializers.ChoiceField,
 )
+
+
+def is_blank(text: str) -> bool:
+    """Return whether a text shows nothing: white space, and characters that only format or control."""
+    # Zero-width spaces and joiners are no white space for `str.strip`.
+    return all(character.isspace() or unicodedata.category(character) in {"Cf", "Cc"} for character in text)
 
 
 def json_type_fault(field: serializers.Field[Any, Any, Any, Any], value: Any) -> ErrorDetail | None:

@@ -38,6 +38,11 @@ ERROR_SCHEMA = {
         "limit": {"type": "integer"},
         "runId": {"type": "string", "description": "The run that failed, or was cancelled."},
         "output": {"type": "string", "description": "What the run had answered before; at most 10 000 characters."},
+        "steps": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "What a chain's ended steps had answered: `step`, `agent`, `output`, `durationMs`.",
+        },
         "running": {
             "type": "array",
             "items": {"type": "string"},

@@ -11,6 +11,7 @@ import pytest
 
 from accounts.signin import sessions
 from lunaos.embedded.servers import until
+from lunaos.errors import MAX_ERROR_BYTES
 from runs import responses
 from runs.errors import RunCancelled
 from runs.models import Run
@@ -92,6 +93,29 @@ def test_a_chain_that_fails(api: Api, alice: Any, upstream: Upstream, chains_wor
     body = {"steps": ["code-review", "documentation"], "context": "x", "stream": False}
     response = api.post("/chains/execute", json=body, headers=api.as_(alice))
     assert response.status_code == 502 and response.json()["output"] == "two"
+    (ended,) = response.json()["steps"]
+    assert (ended["step"], ended["agent"], ended["output"]) == (1, "code-review", "one")
+
+
+def test_texts_of_a_failure_are_shortened_and_leave_the_run_its_id() -> None:
+    """The worst text: each character takes six bytes of JSON."""
+    result = ResultBuilder("r")
+    for step in (1, 2, 3):
+        result.add({"type": "step_start", "step": step, "agent": "a"})
+        result.add({"type": "chunk", "content": "\x01" * 100_000})
+        result.add({"type": "step_done", "step": step, "agent": "a", "duration": "1.4s"})
+    with pytest.raises(RunCancelled) as caught:
+        result.build({"type": "cancelled"})
+    body = caught.value.body
+    assert body["runId"] == "r" and body["output"] and [step["durationMs"] for step in body["steps"]] == [1400] * 3
+    assert len(json.dumps(body)) < MAX_ERROR_BYTES - 1_000
+
+
+def test_times_are_exact(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.respond_with(completion("x"))
+    answer = execute(api, alice).json()["data"]
+    run = api.get(f"/runs/{answer['runId']}", headers=api.as_(alice)).json()["data"]
+    assert abs(answer["durationMs"] - run["durationMs"]) <= 1
 
 
 def test_a_credential_that_ends(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -22,6 +22,14 @@ def recent_tables(request: HttpRequest, user: User) -> list[RecentTable]:
     return [make(user) for permission, make in TABLES.items() if request.user.has_perm(permission)]
 
 
+def _notes_table(user: User) -> RecentTable:
+    rows = [
+        (short_time(note.created_at), note.author or "a former colleague", note.text)
+        for note in user.notes.select_related("author")[:ROWS_PER_TABLE]
+    ]
+    return RecentTable("Notes", ("Time", "By", "Note"), rows, is_wide=True)
+
+
 def _usage_table(user: User) -> RecentTable:
     limit = tiers.get(user.tier).executions
     rows = [
@@ -108,6 +116,7 @@ def _actor_label(user: User, event: AuditEvent) -> str:
 
 
 TABLES: dict[str, Callable[[User], RecentTable]] = {
+    "accounts.view_usernote": _notes_table,
     "billing.view_monthlyusage": _usage_table,
     "refusals.view_refusal": _refusals_table,
     "apikeys.view_apikey": _keys_table,

@@ -17,7 +17,7 @@ from unfold.decorators import display
 
 from accounts.admin import AccountAdmin
 from accounts.identity import staff_of
-from accounts.models import User
+from accounts.models import User, UserNote
 from accounts.staff.confirm_action import RETURN_TO_OBJECT, change_page_url, requires_confirmation
 from apikeys import services as keys
 from apikeys.models import ApiKey
@@ -27,6 +27,7 @@ from billing.payments import disputes
 from lunaos.infra.plurals import counted
 from runs.models import Run
 from web.admin import user_page
+from web.admin.note_form import NoteForm
 from web.admin.reason_form import ReasonForm
 from web.admin.tier_form import TierForm
 from web.templatetags.number_format import format_figure
@@ -76,7 +77,7 @@ class UserAdmin(AccountAdmin):
         *("id", "email", "email_verified_at", "name", "tier", "is_active", "is_staff", "created_at", "last_login"),
         *("seen_at", "run_count", "spent_usd"),
     )
-    actions = ("set_tier", "restore_tier", *AccountAdmin.actions, "revoke_keys")
+    actions = ("set_tier", "restore_tier", *AccountAdmin.actions, "revoke_keys", "add_note")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         # As subqueries, the columns are computed for the rows of one page only.
@@ -161,6 +162,20 @@ class UserAdmin(AccountAdmin):
     def has_restore_tier_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_disputewaiver")
 
+    @admin.action(description="Add a note", permissions=["add_note"])
+    @requires_confirmation(
+        "Add a note",
+        consequence="Staff see the note on the user's page. It cannot be changed, and the user gets it with an export.",
+        form=NoteForm,
+    )
+    def add_note(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
+        author = staff_of(request)
+        made = UserNote.objects.bulk_create(UserNote(user=user, author=author, **cleaned) for user in queryset)
+        self.message_user(request, f"{counted(len(made), 'note', 'are added')}.", messages.SUCCESS)
+
+    def has_add_note_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.add_usernote")
+
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
     @requires_confirmation(
         "Revoke all API keys?", consequence="Requests with these keys fail at once. A revoked key cannot be restored."
@@ -186,9 +201,10 @@ class UserAdmin(AccountAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         user = context.get("original")
         if isinstance(user, User):
+            hidden = _hidden_actions(user)
             actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]
             context |= {
-                "user_actions": [(name, text) for name, text in actions if name not in _hidden_actions(user)],
+                "user_actions": [(name, text) for name, text in actions if name not in hidden],
                 "back": RETURN_TO_OBJECT,
                 "facts": [*self._facts(user), *user_payments.facts(request, user)],
                 "recent_tables": user_page.recent_tables(request, user),
@@ -207,7 +223,12 @@ class UserAdmin(AccountAdmin):
 
 
 def _hidden_actions(user: User) -> set[str]:
-    return {"delete_selected", *(() if disputes.ends_paid_tier(user) else ("restore_tier",))}
+    hidden = {"delete_selected"}
+    if not disputes.ends_paid_tier(user):
+        hidden.add("restore_tier")
+    if user.email_verified_at:
+        hidden.add("resend_verification")
+    return hidden
 
 
 def _aggregate(runs: QuerySet[Any, Any], aggregate: Any, empty: Value, field_class: Any) -> Coalesce:

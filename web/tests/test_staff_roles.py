@@ -85,7 +85,7 @@ def test_what_each_sees(signed_in: SIGNED_IN, role: str, seen: set[str]) -> None
 @pytest.mark.parametrize(
     ("role", "may"),
     [
-        ("Support", {"unlock", "send_reset"}),
+        ("Support", {"unlock", "send_reset", "resend_verification", "add_note"}),
         ("Billing", {"set_tier", "restore_tier"}),
         (
             "Admin",
@@ -95,6 +95,8 @@ def test_what_each_sees(signed_in: SIGNED_IN, role: str, seen: set[str]) -> None
                     "restore_tier",
                     "unlock",
                     "send_reset",
+                    "resend_verification",
+                    "add_note",
                     "end_sessions",
                     "disable",
                     "enable",
