@@ -32,10 +32,10 @@ from accounts.serializers import (
 )
 from accounts.signin import jwt, passwords, sessions, verification
 from accounts.signin.throttles import SignInThrottle, count_sign_up
-from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.request import get_api_request
 from lunaos.api.serializers import MessageSerializer
+from lunaos.api.streaming import download
 from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.infra import thread_pools
 from lunaos.infra.thread_pools import HASHING

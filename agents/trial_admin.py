@@ -15,7 +15,7 @@ from agents.versioned_admin import normalize_line_ends
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
 from lunaos.api.request import ApiRequest
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.streaming.sse import EventStreamResponse
 from lunaos.errors import LunaError, RateLimited, ValidationFailed
 
 

@@ -28,7 +28,8 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import request_limits  # noqa: E402
-from lunaos.api import backpressure, fallback_response, paths  # noqa: E402
+from lunaos.api import fallback_response, paths  # noqa: E402
+from lunaos.api.streaming import backpressure  # noqa: E402
 from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
 from lunaos.infra import event_loop, thread_pools  # noqa: E402
 from lunaos.infra.postgresql import limits  # noqa: E402

@@ -7,7 +7,7 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos.api import json
-from lunaos.api.deferred import DeferredResponse
+from lunaos.api.streaming.deferred import DeferredResponse
 from rag.indexing.progress import JobEventReader, job_error
 from rag.models import IndexJob, JobStatus
 from rag.serializers import IndexedSerializer, JobSerializer

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.identity import user_of
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.serializers import MessageSerializer
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.streaming.sse import EventStreamResponse
 from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.scopes import RAG
 from rag import schema, services

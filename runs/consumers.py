@@ -19,9 +19,10 @@ from accounts.identity import user_of
 from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
-from lunaos.api import backpressure, ratelimit
+from lunaos.api import ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.api.request import get_api_request
+from lunaos.api.streaming import backpressure
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
 from lunaos.infra import client_info, database
 from lunaos.infra.observability import metrics

@@ -13,11 +13,11 @@ from django.http.response import HttpResponseBase
 from rest_framework import serializers
 
 from lunaos.api import json
-from lunaos.api.deferred import DeferredResponse
 from lunaos.api.fields import NamedChoiceField, is_blank
-from lunaos.api.guarded_reader import GuardedReader
 from lunaos.api.serializers import RequestSerializer
-from lunaos.api.sse import EventReader, EventStreamResponse, PositionedEvent
+from lunaos.api.streaming.deferred import DeferredResponse
+from lunaos.api.streaming.guarded_reader import GuardedReader
+from lunaos.api.streaming.sse import EventReader, EventStreamResponse, PositionedEvent
 from runs import executors
 from runs.eventlog import follower
 from runs.models import Status

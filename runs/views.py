@@ -16,7 +16,7 @@ from apikeys import services as key_services
 from apikeys.errors import KeyNotFound
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.streaming.sse import EventStreamResponse
 from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.errors import NotFound
 from lunaos.scopes import AGENTS, BILLING_READ, CHAINS, KEYS

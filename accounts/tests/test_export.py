@@ -11,7 +11,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from accounts.privacy import registry
 from apikeys.models import ApiKey
-from lunaos.api import download
+from lunaos.api.streaming import download
 from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
 from runs.models import Run

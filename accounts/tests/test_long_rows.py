@@ -9,8 +9,8 @@ import pytest
 
 from accounts.privacy import registry
 from accounts.tests.test_export import add_file
-from lunaos.api import download
 from lunaos.api import json as encoder
+from lunaos.api.streaming import download
 from rag.models import File, IndexJob, Upload
 from runs import replay
 from runs.tests.test_replay import DONE_LINE, LINES, ended

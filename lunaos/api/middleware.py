@@ -17,9 +17,9 @@ from django.urls import get_resolver
 from django.utils.decorators import async_only_middleware
 
 from lunaos.api import ratelimit
-from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import plain_response
 from lunaos.api.request import ApiRequest
+from lunaos.api.streaming.deferred import DeferredResponse
 from lunaos.infra import client_info
 
 Handler = Callable[[ApiRequest], Awaitable[HttpResponseBase]]

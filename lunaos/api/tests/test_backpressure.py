@@ -1,4 +1,4 @@
-"""lunaos.api.backpressure: `send` waits for its client, and drops a client that reads nothing."""
+"""lunaos.api.streaming.backpressure: `send` waits for its client, and drops a client that reads nothing."""
 
 import asyncio
 from functools import partial
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lunaos.api.backpressure import BackpressureSend
+from lunaos.api.streaming.backpressure import BackpressureSend
 
 MORE = {"type": "http.response.body", "body": b"x", "more_body": True}
 LAST = {"type": "http.response.body"}
@@ -83,7 +83,7 @@ def test_a_client_that_disconnects_is_not_dropped() -> None:
 
 
 def test_an_ended_access_shortens_the_wait(monkeypatch: Any) -> None:
-    monkeypatch.setattr("lunaos.api.backpressure.REFUSED_CLIENT_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("lunaos.api.streaming.backpressure.REFUSED_CLIENT_TIMEOUT_S", 0.0)
 
     async def test() -> None:
         connection = Connection()

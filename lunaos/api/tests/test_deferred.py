@@ -1,4 +1,4 @@
-"""lunaos.api.deferred: responses that the innermost middleware completes."""
+"""lunaos.api.streaming.deferred: responses that the innermost middleware completes."""
 
 import asyncio
 import json
@@ -10,9 +10,9 @@ import pytest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from lunaos.api.deferred import DeferredResponse
 from lunaos.api.middleware import open_streams
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.streaming.deferred import DeferredResponse
+from lunaos.api.streaming.sse import EventStreamResponse
 from lunaos.errors import NotFound
 
 

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.http.response import HttpResponseBase
 
 from lunaos.api.exceptions import DATABASE_RETRY_S
-from lunaos.api.sse import HEARTBEAT, EventStreamResponse, PositionedEvent
+from lunaos.api.streaming.sse import HEARTBEAT, EventStreamResponse, PositionedEvent
 from lunaos.errors import LunaError, NotFound
 
 Batch = list[dict[str, Any]] | float | Exception

@@ -9,10 +9,11 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from lunaos.api import backpressure, json
-from lunaos.api.deferred import DeferredResponse
+from lunaos.api import json
 from lunaos.api.exceptions import translate
-from lunaos.api.guarded_reader import GuardedReader
+from lunaos.api.streaming import backpressure
+from lunaos.api.streaming.deferred import DeferredResponse
+from lunaos.api.streaming.guarded_reader import GuardedReader
 from lunaos.errors import LunaError
 from lunaos.event_lines import encode, type_of
 from lunaos.infra.observability import metrics

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Generic, TypeVar
 
-from lunaos.api import backpressure
+from lunaos.api.streaming import backpressure
 from lunaos.infra.read_access import Access, Guard, Reader
 
 Read = TypeVar("Read")

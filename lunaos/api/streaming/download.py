@@ -7,7 +7,7 @@ from typing import Any
 from django.http import StreamingHttpResponse
 
 from lunaos.api import json
-from lunaos.api.guarded_reader import GuardedReader
+from lunaos.api.streaming.guarded_reader import GuardedReader
 from lunaos.infra import database
 from lunaos.infra.postgresql import limits
 from lunaos.infra.read_access import Access
