@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header
 
 # Compiled modules and rewritten assertions are kept, or each process and each run would compile them again.
 RUN := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m lunaos.embedded run
-QUICK := not process and not browser and not clients and not local_model and not stripe_account and not image
+QUICK := not process and not provider and not browser and not clients and not local_model and not stripe_account and not image
 
 .PHONY: up check types quick-tests test test-clients image-test lint openapi names docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
@@ -17,7 +17,7 @@ QUICK := not process and not browser and not clients and not local_model and not
 up: $(VENV)/embedded  ## run LunaOS with its servers; PORT (8000), LUNAOS_HOME (.lunaos); STRIPE=local adds a double of Stripe
 	@STRIPE=$(STRIPE) exec $(BIN)/python -m lunaos.embedded up
 
-check: $(VENV)/dev  ## check format, lint, import contracts and types, and run the tests without processes (1 minute)
+check: $(VENV)/dev  ## check format, lint, import contracts and types, and run the tests without processes and servers (1 minute)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
@@ -27,7 +27,7 @@ types: $(VENV)/dev
 	@$(BIN)/mypy .
 
 quick-tests: $(VENV)/dev
-	@$(RUN) -- $(BIN)/python -m pytest -m "$(QUICK)" $(ARGS)
+	@$(RUN) -- $(BIN)/python -m pytest -n 2 -m "$(QUICK)" $(ARGS)
 
 test: $(VENV)/dev  ## run the tests on servers of their own, except test-clients and image-test (8 minutes); ARGS go to pytest
 	@$(RUN) --llm -- $(BIN)/python -m pytest -m "not clients and not image" $(ARGS)

@@ -124,7 +124,6 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        # Apply a function to each account that the staff member may change, and show the number of changes.
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(
             request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
@@ -164,7 +163,6 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Return the read-only fields."""
         # Only superusers change privileges, so that staff cannot raise their own.
         is_superuser = self.has_superuser_permission(request)
         return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
@@ -299,7 +297,6 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="details")
     def formatted_details(self, event: AuditEvent) -> SafeString:
-        """Return the details as formatted JSON."""
         # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
         return format_html('<pre class="luna-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 

@@ -7,5 +7,4 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        """Connect the receivers of signals."""
         import_module("accounts.receivers")

@@ -11,17 +11,14 @@ from lunaos.infra.mails import Button, page_url
 
 
 def welcome(user: User) -> None:
-    """Send a new user the link that confirms the address."""
     _send(user, "welcome", "Welcome to LunaOS", _confirm_button(user))
 
 
 def verification(user: User) -> None:
-    """Send the link that confirms the address."""
     _send(user, "verification", "Confirm your email address", _confirm_button(user))
 
 
 def password_reset(user: User) -> None:
-    """Send the link that sets a new password."""
     token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
     button = Button("Set a new password", page_url("/reset-password", token=token))
     _send(user, "password_reset", "Set a new LunaOS password", button)
@@ -33,7 +30,6 @@ def password_changed(user: User) -> None:
 
 
 def locked_out(user: User) -> None:
-    """Notify the owner that failed sign-ins locked the account."""
     minutes = settings.LOCKOUT_MINUTES
     _send(user, "locked_out", "Sign-in to your LunaOS account is locked", _forgot_button(), minutes=minutes)
 

@@ -48,11 +48,7 @@ def find(*, user: User, key: RequestKey) -> str | None:
 
 
 def claim(*, user: User, key: RequestKey, result: str) -> str | None:
-    """Claim the key inside the transaction that creates the result; return an earlier result.
-
-    Raises:
-        IdempotencyConflict: the key was used for another request.
-    """
+    """Claim a key in the transaction of its result; return an earlier result, or raise IdempotencyConflict."""
     # The key stays locked until the transaction ends.
     now = datetime.now(UTC)
     values: dict[str, Any] = {"user_id": user.pk, "key": key.key, "digest": key.digest, "result": result}
@@ -72,5 +68,4 @@ def replace(*, user: User, key: RequestKey, result: str) -> None:
 
 
 def delete_expired() -> None:
-    """Delete keys older than 24 hours."""
     IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - RETENTION).delete()

@@ -65,5 +65,4 @@ def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestK
 
 
 def credential_of(request: Request) -> str:
-    """Return the token or API key of an authenticated request."""
     return str(request.META["HTTP_AUTHORIZATION"].partition(" ")[2].strip())

@@ -11,9 +11,8 @@ from django.utils.crypto import salted_hmac
 _REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
 
 
+# Addresses are stored in lower case, so that each exists once.
 class UserManager(BaseUserManager["User"]):
-    """Creates users; addresses are stored in lower case, so that each exists once."""
-
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=email.lower(), **fields)
         user.set_password(password)
@@ -82,7 +81,6 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def greeting(self) -> str:
-        """First words of a mail."""
         # Without the name until the address is confirmed: the name could carry any text to a stranger's address.
         return f"Hello {self.name}" if self.name and self.email_verified_at else "Hello"
 
@@ -94,7 +92,6 @@ class User(AbstractBaseUser, PermissionsMixin):
         return salted_hmac("accounts.credentials", value, algorithm="sha256").hexdigest()[:32]
 
     def get_session_auth_hash(self) -> str:
-        """Return the digest that Django compares sessions of the admin with."""
         return self.credentials_fingerprint
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
@@ -103,7 +100,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 
 class RevokedToken(models.Model):
-    """A token whose holder has logged out; kept until the token would have expired."""
+    # Kept until the token would have expired.
 
     jti = models.UUIDField(primary_key=True, help_text="The token's id (RFC 7519, 4.1.7).")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="revoked_tokens")
@@ -132,8 +129,6 @@ class IdempotencyKey(models.Model):
 
 
 class SignInCounter(models.Model):
-    """Sign-in attempts of an account in the lockout's window (`accounts.signin.lockout`)."""
-
     email = models.CharField(max_length=255)
     address = models.GenericIPAddressField()
     scope = models.CharField(max_length=16)

@@ -29,7 +29,6 @@ def protect_last_superuser(instance: User, update_fields: Any, **_: Any) -> None
 @receiver(post_save, sender=User)
 def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
     """Close readers whose credential ends with this write."""
-    # Cancel the runs of a disabled account.
     if created or not CREDENTIAL_FIELDS & set(update_fields or CREDENTIAL_FIELDS):
         return
     if instance.is_active:
@@ -40,13 +39,11 @@ def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -
 
 @receiver(pre_delete, sender=User)
 def protect_last_superuser_from_deletion(instance: User, **_: Any) -> None:
-    """Raise LastSuperuser where the last superuser is deleted."""
     superusers.require_another_superuser(instance.pk)
 
 
 @receiver(user_login_failed)
 def record_failed_login(credentials: dict[str, Any], request: HttpRequest, **_: Any) -> None:
-    """Record a failure of Django's `authenticate`."""
     lockout.record_failure(credentials["username"] or "", getattr(request, "sign_in_attempt", None))
 
 
@@ -63,7 +60,6 @@ def record_login(request: HttpRequest, user: User, **_: Any) -> None:
 
 @receiver(user_logged_out)
 def record_logout(request: HttpRequest, user: User | None, **_: Any) -> None:
-    """Close the readers of the session that ends."""
     if user is None:
         return
     if hasattr(request, "session"):

@@ -17,9 +17,7 @@ from lunaos.infra.task_queue import enqueue
 def sign_up(*, email: str, password: str, name: str) -> User:
     """Create an account and send the welcome mail, within the mail limits of the address.
 
-    Raises:
-        ValidationFailed: the password is too common, all digits, or resembles the address or name.
-        EmailTaken: the address, in any letter case, has an account.
+    Raises ValidationFailed for a weak password, or EmailTaken, in any letter case.
     """
     passwords.validate(password, User(email=email, name=name))
     try:
@@ -37,9 +35,7 @@ def sign_up(*, email: str, password: str, name: str) -> User:
 def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") -> User:
     """Check an address in any letter case, a password, and the code of a second factor.
 
-    Raises:
-        InvalidCredentials: unknown address, wrong password, disabled account, or locked after too many failures.
-        OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
+    Raises InvalidCredentials, also for a locked account; OtpRequired or OtpInvalid only if the password is right.
     """
     # An unknown address and a lockout take the same time as a wrong password.
     user = authenticate(request, username=email, password=password)

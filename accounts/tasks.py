@@ -21,21 +21,18 @@ def recipient_args(user: User | None) -> tuple[str]:
 
 @mail_task(name="accounts.tasks.send_welcome")
 def send_welcome(user_id: str) -> None:
-    """Send a new user the welcome mail."""
     if user := User.objects.filter(pk=user_id).first():
         emails.welcome(user)
 
 
 @mail_task(name="accounts.tasks.send_verification")
 def send_verification(user_id: str) -> None:
-    """Send the token that confirms an address."""
     if user := User.objects.filter(pk=user_id, email_verified_at=None).first():
         emails.verification(user)
 
 
 @mail_task(name="accounts.tasks.send_password_reset")
 def send_password_reset(user_id: str) -> None:
-    """Send the token that sets a new password."""
     # The task makes the token, so that the queue holds none.
     if user := User.objects.filter(pk=user_id, is_active=True).first():
         emails.password_reset(user)
@@ -43,7 +40,6 @@ def send_password_reset(user_id: str) -> None:
 
 @mail_task(name="accounts.tasks.send_password_changed")
 def send_password_changed(user_id: str) -> None:
-    """Notify the owner that the password was changed."""
     if user := User.objects.filter(pk=user_id).first():
         emails.password_changed(user)
 
@@ -57,11 +53,9 @@ def send_locked_out(user_id: str) -> None:
 
 @mail_task(name="accounts.tasks.send_alarm")
 def send_alarm(kind: str, message: str) -> None:
-    """Send an alert to the operators."""
     emails.alarm(kind, message)
 
 
 @shared_task(name="accounts.tasks.delete_expired_idempotency_keys")
 def delete_expired_idempotency_keys() -> None:
-    """Delete idempotency keys older than a day."""
     idempotency.delete_expired()

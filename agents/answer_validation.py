@@ -29,10 +29,8 @@ REFUSAL_REASONS = frozenset(("refusal", "refused"))
 def require_text(reply: Reply, provider: Provider) -> None:
     """Accept an answer that holds text.
 
-    Raises:
-        ProviderRefused, ContentFiltered, OutputLimitReached: there is no text because of the request's content.
-        EmptyAnswer: the model ended its answer without text.
-        ProviderFailed: no part of an answer arrived.
+    Raises ProviderRefused, ContentFiltered or OutputLimitReached because of the request's content, EmptyAnswer for
+    a normal end without text, and ProviderFailed if no part of an answer arrived.
     """
     if reply.has_text:
         return

@@ -25,11 +25,7 @@ def require_repository(user: User, repository: str | None) -> None:
 def search_repository(
     *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
 ) -> Grounding | None:
-    """Find passages that match a context, as many as every agent and model has room for.
-
-    Raises:
-        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the search failed.
-    """
+    """Find passages that match a context, as many as every agent and model has room for."""
     # The result is None without a repository, and a grounding without sources if nothing matches.
     if repository is None:
         return None
@@ -46,7 +42,7 @@ def _query(context: str) -> str:
 
 
 def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
-    # Return the tokens left in the smallest window beside context, prompt and answer.
+    # The smallest window counts: a chain shows the same passages to all its agents, a fallback to another model.
     return min(
         catalogue.context_window(target.provider.name, target.model)
         - target.output_limit(expert.max_tokens)

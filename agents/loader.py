@@ -109,11 +109,8 @@ def parse_folder(folder: Path) -> list[AgentFile]:
 
 @transaction.atomic
 def load(folder: Path | None = None) -> list[str]:
-    """Load all files and the settings' models; return a line for each agent changed or kept.
-
-    Raises:
-        InvalidAgentFile: nothing is changed.
-    """
+    """Load all files and the settings' models; return a line for each agent changed or kept."""
+    # All files before the first write: an InvalidAgentFile changes nothing.
     files = parse_folder(folder or EXPERTS_FOLDER)
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
     lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]

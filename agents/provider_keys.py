@@ -34,12 +34,8 @@ class Keyring:
         return provider in self.sealed
 
     def with_user_key(self, provider: Provider) -> Provider:
-        """Return the provider with the user's own key.
-
-        Raises:
-            ProviderKeyNotFound: the user has no key for the provider.
-            ProviderKeyUnreadable: the encryption key is gone; there is no fallback to the server's key.
-        """
+        """Return the provider with the user's own key; raise ProviderKeyNotFound or ProviderKeyUnreadable."""
+        # No fallback to the server's key: the operator would pay for a run that started on the user's key.
         if provider.name not in self.sealed:
             raise ProviderKeyNotFound(f"Your own key for {provider.name} has been removed.")
         try:

@@ -58,10 +58,7 @@ class Completion:
     async def stream(self) -> AsyncGenerator[list[RunEvent], None]:
         """Send the request and yield `chunk` and `progress` events as they arrive.
 
-        Raises:
-            ProviderFailed: no target answers, or the answer broke off or is invalid.
-            ProviderTimeout: the answer took longer than LLM_RUN_TIMEOUT_S from its first text on.
-            OutputTooLong: a part of the answer exceeds the size limit of a run.
+        Raises ProviderFailed, ProviderTimeout (LLM_RUN_TIMEOUT_S from the first text on) or OutputTooLong.
         """
         blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
         await asyncio.sleep(0)  # an earlier cancellation is raised here, before a provider gets the request
@@ -104,7 +101,6 @@ class Completion:
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
     async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return tokens and cost of the finished answer."""
         # Update metrics and alert operators.
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
@@ -150,7 +146,6 @@ class Completion:
 
     @property
     def cost(self) -> Cost:
-        """Return the price of all attempts."""
         costs = (prices.cost(target.provider.name, target.model, usage) for target, usage in self._usages())
         return sum(costs, Cost())
 
@@ -167,7 +162,6 @@ def _progress_event(state: str, target: Target | None = None) -> RunEvent:
 
 
 def chunk_events(texts: list[str]) -> list[RunEvent]:
-    """Return the `chunk` events of texts."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 

@@ -91,12 +91,10 @@ def start_execution(
 
 
 def list_agents() -> list[Agent]:
-    """Return all enabled agents in their order."""
     return list(catalogue.current().agents.values())
 
 
 def get_agent(slug: str) -> Agent:
-    """Return an agent by its slug, or raise UnknownAgent."""
     agents = catalogue.current().agents
     if slug not in agents:
         raise UnknownAgent(f"Unknown agent: {slug!r}.", available=list(agents))
@@ -116,10 +114,9 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
 
 
 def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
-    """Return the target of a request; a model alone is searched at every provider.
+    """Return a request's target; a model alone is searched at every provider.
 
-    Raises:
-        UnknownProvider, UnknownModel: with the available names.
+    Raises UnknownProvider or UnknownModel, with the available names.
     """
     if provider is None and model is not None:
         return _target_of_model(model, own)
@@ -151,10 +148,7 @@ def _target_of_model(model: str, own: Keyring) -> Target:
 def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
     """Return the requested target and its fallbacks.
 
-    Raises:
-        ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
-        ProviderKeyUnreadable: the user's own key cannot be decrypted.
-        SpendLimitReached: the server would pay for the requested provider, and a daily limit is reached.
+    Raises ProviderNotConfigured, ProviderKeyUnreadable, or SpendLimitReached if the server would pay.
     """
     # The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
     targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
@@ -164,10 +158,7 @@ def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target
 def targets_for_run(run: Run) -> list[Target]:
     """Return the targets of a run that started earlier, on the key it started with.
 
-    Raises:
-        ProviderKeyNotFound, ProviderKeyUnreadable: the run's own key is gone.
-        ProviderNotConfigured: the server's key is gone.
-        UnknownModel: staff have disabled the model.
+    Raises ProviderKeyNotFound, ProviderKeyUnreadable, ProviderNotConfigured, or UnknownModel if staff disabled it.
     """
     # A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
     own = provider_keys.keyring(run.user_id)
@@ -190,7 +181,7 @@ def _with_server_keys(requested: Target) -> list[Target]:
 
 
 def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
-    # Return the targets that the daily limits allow: all, or those without cost.
+    # Above a daily limit the targets without cost stay usable.
     free_targets = [each for each in targets if not each.provider.billed_to_operator]
     if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets
@@ -201,7 +192,6 @@ def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
 
 
 def build_prompt(agent: Agent, context: str) -> Prompt:
-    """Return the messages and parameters that an agent sends to a model."""
     messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)
 

@@ -102,7 +102,6 @@ class Trial:
         return events_read or None
 
     def close(self) -> None:
-        """Cancel the answer if it has not ended."""
         self._task.cancel()
 
     async def _run(self) -> None:

@@ -44,7 +44,6 @@ class TrialForm(TrialPaneForm):
     max_tokens = forms.IntegerField(min_value=1)
 
     def clean(self) -> dict[str, Any]:
-        """Normalise line ends as in saved agents."""
         return normalize_line_ends(super().clean() or {})
 
 

@@ -83,7 +83,6 @@ class VersionedAdmin(AuditedAdmin):
         versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], expected_version=seen)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the pages of versions."""
         view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         return [
             path("<int:pk>/versions/", view(self.version_list), name=f"{name}_versions"),
@@ -184,7 +183,6 @@ class VersionedAdmin(AuditedAdmin):
 
 
 def _conflict_message(row: Versioned, latest: int) -> Any:
-    # Return the message for staff whose edit conflicts with a newer version.
     version = row.versions.select_related("saved_by").filter(number=latest).first()
     page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
     return format_html(

@@ -46,17 +46,12 @@ class FieldChange:
 
 
 def content_of(row: Versioned) -> Content:
-    """Return a row's versioned fields by name."""
     return {name: getattr(row, name) for name in row.VERSIONED_FIELDS}
 
 
 @transaction.atomic
 def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
-    """Save a row and its new version in one transaction; return False for unchanged content.
-
-    Raises:
-        VersionConflict: another version has been saved since `expected_version`.
-    """
+    """Save a row and its version; return False for unchanged content. May raise VersionConflict."""
     stored = lock_current(row, expected_version=expected_version)
     changed = stored is None or stored.version == 0 or content_of(stored) != content_of(row)
     row.version = (stored.version if stored else 0) + changed
@@ -78,10 +73,7 @@ def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
 def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
     """Restore the content of a version as a new version; return whether the content changed.
 
-    Raises:
-        VersionConflict: as for `save`.
-        ValidationError: the old content breaks a rule of today.
-        ObjectDoesNotExist: the version does not exist.
+    Raises VersionConflict, ObjectDoesNotExist, or ValidationError if the content breaks a rule of today.
     """
     # Fields that the version does not have keep their value.
     lock_current(row, expected_version=expected_version)

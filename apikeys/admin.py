@@ -81,7 +81,6 @@ class ApiKeyAdmin(ExportableAdmin, ReadOnlyAdmin):
         return request.user.has_perm("apikeys.revoke_apikey")
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Add the button that revokes the key."""
         key = context.get("original")
         revocable = isinstance(key, ApiKey) and key.active and may_modify(request, key.user)
         context |= {"may_revoke": revocable and self.has_revoke_permission(request), "back": RETURN_TO_OBJECT}

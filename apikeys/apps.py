@@ -8,5 +8,4 @@ class ApikeysConfig(AppConfig):
     verbose_name = "API keys"
 
     def ready(self) -> None:
-        """Connect the receivers of signals."""
         import_module("apikeys.receivers")

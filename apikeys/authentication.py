@@ -26,12 +26,8 @@ class BearerAuthentication(BaseAuthentication):
     """Authenticates API keys by their prefix, and all other credentials as session tokens."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
-        """Authenticate a request, and store its access for readers that outlive the request.
-
-        Raises:
-            TokenInvalid, TokenExpired, ApiKeyInvalid: the credential is not valid.
-        """
-        # The result: the user and the key or TOKEN; None without an Authorization header.
+        """Authenticate a request; return the user with the key or TOKEN, None without a header."""
+        # Readers of events outlive the request, so its access is stored for their later checks.
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
             return None

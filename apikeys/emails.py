@@ -6,7 +6,6 @@ from lunaos.infra.mails import Button, page_url
 
 
 def key_leaked(key: ApiKey) -> None:
-    """Notify the owner that a leaked key was reported and revoked."""
     mails.send(
         "apikeys/key_leaked.txt",
         subject="A LunaOS API key of yours was found and revoked",

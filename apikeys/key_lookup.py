@@ -24,11 +24,7 @@ _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
-    """Return the key with its owner, and record its use, or that it was refused.
-
-    Raises:
-        ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
-    """
+    """Return the key with its owner and record its use, or raise ApiKeyInvalid."""
     key = _load(value)
     try:
         _require_valid(key)
@@ -47,7 +43,7 @@ def find(value: str) -> ApiKey:
 
 
 def _load(value: str) -> ApiKey:
-    # Return the key with its owner, whether it may be used or not.
+    # The pattern first: a text that is no key costs no query.
     if not secret.KEY_PATTERN.match(value):
         raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
     key = ApiKey.objects.load(secret.hash_key(value))
@@ -73,6 +69,7 @@ def _count_refusal(key: ApiKey, message: str) -> None:
 def _update_last_used(key: ApiKey) -> None:
     now = datetime.now(UTC)
     if key.last_used_at is None or key.last_used_at <= now - LAST_USED_PRECISION:
+        # The condition again in SQL: of parallel requests with the same key only the first writes.
         stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_PRECISION)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
 

@@ -14,10 +14,7 @@ from accounts.models import User
 
 
 class ApiKeyManager(models.Manager["ApiKey"]):
-    """Queries for keys."""
-
     def active(self) -> models.QuerySet["ApiKey"]:
-        """Return keys that are neither revoked nor expired."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
         return self.filter(unexpired, revoked_at=None)
 
@@ -79,7 +76,6 @@ class ApiKey(models.Model):
 
     @property
     def state(self) -> str:
-        """Return `active`, `revoked` or `expired`."""
         return "active" if self.active else "revoked" if self.revoked_at else "expired"
 
     @property

@@ -20,6 +20,7 @@ class HasScope(BasePermission):
         """Return True, or raise ScopeMissing; refused requests count for the rate limit."""
         required = getattr(view, "scopes", ())
         if lacks_scope(request.auth, required):
+            # DRF checks throttles only after permissions, so a refused request would not count.
             view.check_throttles(request)
             require_scope(request.auth, required)
         return True

@@ -10,7 +10,6 @@ from apikeys.models import ApiKey
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """Yield keys with the networks from which they were used."""
     yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
 
 
@@ -19,7 +18,6 @@ def prepare_deletion(user: User) -> None:
 
 
 def revoke_access(user: User) -> None:
-    """Revoke all keys."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 

@@ -13,7 +13,6 @@ from refusals import recorder
 
 @receiver(request_refused)
 def count_refusal(user: User | None, credential: object, error: LunaError, **_: Any) -> None:
-    """Count a refused request; those without a user leave no row."""
     if user is None:
         return
     key = credential if isinstance(credential, ApiKey) else None

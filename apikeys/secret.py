@@ -19,14 +19,13 @@ def new_seed() -> str:
 
 
 def derive_key(seed: str, secret_key: str | None = None) -> str:
-    """Return the key of a seed."""
     value = salted_hmac("apikeys.secret", seed, secret=secret_key or settings.SECRET_KEY, algorithm="sha256")
     return KEY_PREFIX + value.hexdigest()[:32]
 
 
 def recover_key(seed: str, digest: str) -> str | None:
-    """Return the key of a seed, also after the server's secret was rotated."""
-    # None if that secret is unknown.
+    """Return the key of a seed, or None if no known server secret made it."""
+    # The old secrets too, so that a repeated request is answered after a rotation of SECRET_KEY.
     known = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return next(
         (key for key in (derive_key(seed, secret_key) for secret_key in known) if hash_key(key) == digest), None
@@ -34,6 +33,5 @@ def recover_key(seed: str, digest: str) -> str | None:
 
 
 def hash_key(key: str) -> str:
-    """Return the digest that is stored of a key."""
     # Keys are random, so a slow hash would add nothing.
     return hashlib.sha256(key.encode()).hexdigest()

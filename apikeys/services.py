@@ -60,6 +60,7 @@ def create(
     granted = _resolve_scopes(scopes, parent)
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # parallel requests wait: the limit is exact
     key_id, seed = uuid4(), secret.new_seed()
+    # Before the limits: a repeated request must get its key even if the user has reached a limit meanwhile.
     if idempotency_key and (earlier := idempotency.claim(user=user, key=idempotency_key, result=key_id.hex + seed)):
         return _replay(user, earlier)
     limit = tiers.get(user.tier).api_keys
@@ -74,6 +75,7 @@ def create(
         prefix=value[: secret.DISPLAYED_LENGTH],
         digest=secret.hash_key(value),
         scopes=granted,
+        # A key must not outlive its parent, as it must not exceed the parent's scopes.
         expires_at=_earliest(expires_at, parent.expires_at if parent else None),
     )
     trail.record_on_commit(Action.KEY_CREATED, actor=user, subject=user, key=key.prefix, scopes=key.scopes)
@@ -81,16 +83,16 @@ def create(
 
 
 def _check_daily_limit(user: User) -> None:
-    # Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day.
     since = datetime.now(UTC) - DAY
     made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
+    # The slice is empty, or holds the key whose age decides when the next one may be created.
     for oldest in made.values_list("created_at", flat=True)[MAX_KEYS_PER_DAY - 1 : MAX_KEYS_PER_DAY]:
         left_s = int((oldest - since).total_seconds()) + 1
         raise RateLimited(f"{MAX_KEYS_PER_DAY} keys can be created a day.", retry_after=left_s, limit=MAX_KEYS_PER_DAY)
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    # Raise ScopeMissing if they exceed those of the parent.
+    # Without a choice a child key gets the default scopes that its parent has, so `granted` may be empty.
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))
     if not granted or set(granted) - set(available):
@@ -105,16 +107,11 @@ def _earliest(*moments: datetime | None) -> datetime | None:
 
 
 def active_keys(user: User) -> QuerySet[ApiKey]:
-    """Return a user's active keys, newest first."""
     return ApiKey.objects.active().filter(user=user)
 
 
 def get(*, user: User, key_id: UUID) -> ApiKey:
-    """Return a key of a user, also one that is revoked or expired.
-
-    Raises:
-        KeyNotFound: there is no such key of this user.
-    """
+    """Return a key of a user, also an ended one; raise KeyNotFound for any other key."""
     key = ApiKey.objects.filter(pk=key_id, user=user).first()
     if key is None:
         raise KeyNotFound("There is no such key.")
@@ -122,11 +119,7 @@ def get(*, user: User, key_id: UUID) -> ApiKey:
 
 
 def revoke(*, user: User, key_id: UUID) -> None:
-    """Revoke a key of its owner; no process accepts the key after this returns.
-
-    Raises:
-        KeyNotFound: there is no such active key of this user.
-    """
+    """Revoke a key; no process accepts the key after this returns. May raise KeyNotFound."""
     if not _revoke(ApiKey.objects.active().filter(pk=key_id, user=user), Action.KEY_REVOKED, actor=user):
         raise KeyNotFound()
 
@@ -145,6 +138,7 @@ def report_leaked(value: str) -> None:
 
 @transaction.atomic
 def _revoke(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
+    # Without `of`, the join would lock the owners' rows too, for which other requests of the owner wait.
     ended = list(keys.select_for_update(of=("self",)).select_related("user"))
     ApiKey.objects.filter(pk__in=[key.pk for key in ended]).update(revoked_at=datetime.now(UTC))
     for user_id in {key.user_id for key in ended}:
@@ -162,6 +156,7 @@ def _notify_owner(key: ApiKey) -> None:
 
 
 def _replay(user: User, earlier: str) -> CreatedKey:
+    # `create` stores the key's id, 32 hexadecimal digits, followed by the seed.
     key = ApiKey.objects.filter(pk=earlier[:32], user=user).first()
     value = secret.recover_key(earlier[32:], key.digest) if key else None
     if key is None or value is None:  # the server's secret was replaced since

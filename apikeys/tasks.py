@@ -7,6 +7,5 @@ from apikeys.models import ApiKey
 
 @mail_task(name="apikeys.tasks.send_key_leaked")
 def send_key_leaked(key_id: str) -> None:
-    """Notify the owner of a leaked key."""
     if key := ApiKey.objects.filter(pk=key_id).select_related("user").first():
         emails.key_leaked(key)

@@ -53,11 +53,7 @@ def _lock_user(user: User) -> User | None:
 
 @transaction.atomic
 def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
-    """Give a user a tier until a time in UTC, or without an end, whatever is paid.
-
-    Raises:
-        ValidationFailed: the tier does not exist, or `until` is in the past.
-    """
+    """Give a tier until a time in UTC, or without an end, whatever is paid; may raise ValidationFailed."""
     if tier not in tiers.names():
         raise ValidationFailed.for_field(
             "tier", f"There is no tier {tier!r}. Choose one of {', '.join(tiers.names())}."

@@ -90,7 +90,6 @@ class Usage:
 
     @property
     def end(self) -> datetime:
-        """Return the first moment of the next month."""
         return datetime(self.month.year + self.month.month // 12, self.month.month % 12 + 1, 1, tzinfo=UTC)
 
     @property
@@ -135,7 +134,6 @@ def usage_after_reservation(
 
 
 def current_usage(user: User, now: datetime) -> Usage:
-    """Return a user's usage in the current month."""
     limit, month = tiers.get(user.tier).executions, _first_of_month(now)
     row = MonthlyUsage.objects.filter(user=user, month=month).first()
     return Usage(month, limit, row.executions, row.chains, row.told_percent) if row else Usage(month, limit)

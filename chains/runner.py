@@ -148,7 +148,7 @@ async def _run_step(chain: ChainExecution) -> None:
 
 
 def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
-    # Return the step's agent, targets, and smallest context window in tokens.
+    # The number is the smallest context window of the targets, in tokens: a fallback has to take the context too.
     agent = agent_services.get_agent(run.steps[position - 1])
     targets = agent_services.targets_for_run(run)
     return agent, targets, min(catalogue.context_window(each.provider.name, each.model) for each in targets)

@@ -13,8 +13,12 @@ import pytest
 from playwright import sync_api
 
 from testing import servers
+from testing.loopback.embeddings import EmbeddingsServer
+from testing.loopback.upstream import Upstream
+from tools.stripe_double.double import Double
 
 STARTS_PROCESSES = (subprocess, multiprocessing, sync_api.sync_playwright, servers.start)
+PROVIDERS = (Upstream, EmbeddingsServer, Double)  # scripted servers, asked over HTTP
 OURS = ("testing.", "conftest", "tools.")  # modules that are searched, besides those of tests
 
 
@@ -26,6 +30,8 @@ def mark(items: list[pytest.Item]) -> None:
         if "chromium" in fixtures:
             item.add_marker(pytest.mark.browser)
         functions = [item.function, *(definition[-1].func for definition in fixtures.values())]
+        if any(asks_provider(function) for function in functions):
+            item.add_marker(pytest.mark.provider)
         if any(starts_processes(function) for function in functions):
             item.add_marker(pytest.mark.process)
 
@@ -42,6 +48,11 @@ def require_model(item: pytest.Item) -> None:
 def starts_processes(function: Callable[..., Any]) -> bool:
     # By itself, or by one of the tests' own functions that it names.
     return any(used in STARTS_PROCESSES for used in _used(function, set()))
+
+
+@cache
+def asks_provider(function: Callable[..., Any]) -> bool:
+    return any(used in PROVIDERS for used in _used(function, set()))
 
 
 def _used(function: Any, seen: set[Any]) -> Iterator[Any]:
@@ -62,6 +73,7 @@ def _followed(value: Any, names: set[str], seen: set[Any]) -> Iterator[Any]:
             for name in names & vars(value).keys():
                 yield from _followed(vars(value)[name], names, seen)
     elif isinstance(value, type) and _is_ours(value.__module__):
+        yield value
         for method in vars(value).values():
             yield from _used(method, seen)
     elif callable(value) and _is_ours(getattr(value, "__module__", None) or ""):

@@ -29,8 +29,6 @@ REPEAT_WINDOW_S = 60
 
 
 class Action(StrEnum):
-    """Audited actions."""
-
     SIGNED_UP = "account.signed_up"
     LOGGED_IN = "account.logged_in"
     LOGIN_FAILED = "account.login_failed"

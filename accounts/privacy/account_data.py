@@ -26,7 +26,6 @@ def prepare_deletion(user: User) -> None:
 
 
 def revoke_access(user: User) -> None:
-    """Forget known addresses and failed sign-ins."""
     lockout.delete_records(user.email)
 
 

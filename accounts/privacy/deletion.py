@@ -16,21 +16,16 @@ from lunaos.infra import client_info
 
 
 def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
-    """Delete the account of the user who asks; return False if a later attempt has to finish.
+    """Delete the user's own account; return False if a later attempt has to finish.
 
-    Raises:
-        WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: the account is unchanged.
+    Raises WrongPassword, OtpRequired, OtpInvalid or LastSuperuser: the account is then unchanged.
     """
     passwords.reauthenticate(request=request, user=user, password=password, otp=otp)
     return delete_account(user)
 
 
 def delete_account(user: User) -> bool:
-    """Close an account, then delete all its data; return False if beat has to try again.
-
-    Raises:
-        LastSuperuser: the account is unchanged.
-    """
+    """Close an account and delete its data; return False if beat has to retry. May raise LastSuperuser."""
     changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     with transaction.atomic():
         superusers.require_another_superuser(user.pk)

@@ -26,7 +26,6 @@ class ExportSlot:
         self._key, self._holder = f"{kind}{user_id}", secrets.token_hex(8)
 
     def acquire(self) -> None:
-        """Acquire the slot or raise ExportUnderWay."""
         # Without Valkey, exports are not limited.
         try:
             acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
@@ -42,7 +41,7 @@ class ExportSlot:
             redis.client().expire(self._key, _lifetime_s())
 
     def release(self) -> None:
-        """Release the slot, unless it has expired and another export holds it."""
+        # A slot that has expired may already belong to another export.
         with suppress(redis.RedisError):
             if redis.client().get(self._key) == self._holder.encode():
                 redis.client().delete(self._key)

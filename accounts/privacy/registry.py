@@ -42,7 +42,6 @@ class DataSource(Protocol):
 
 
 def data_sources() -> list[DataSource]:
-    """Return all data sources in the order of deletion."""
     return [cast(DataSource, import_module(name)) for name in settings.PRIVACY_DATA_SOURCES]
 
 

@@ -12,7 +12,6 @@ ATTEMPTS, ADDRESSES = "axes_accessattempt", "axes_accesslog"
 
 
 def delete_of(email: str) -> None:
-    """Delete the rows of one account."""
     for table in _existing_tables():
         _execute(f"DELETE FROM {table} WHERE username = %s", email)  # noqa: S608 - a constant
 

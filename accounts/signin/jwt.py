@@ -57,7 +57,6 @@ class SessionToken(AccessToken):
 
 
 def issue(user: User) -> str:
-    """Return a new token."""
     # Its tier is for display only, the tier in the database decides.
     token = SessionToken.for_user(user)
     token["email"] = user.email
@@ -85,7 +84,6 @@ def authenticate(raw: str) -> User:
 
 
 def read_expiry(raw: str) -> float:
-    """Return the expiry of an authenticated token in Unix seconds."""
     return float(_verify(raw)["exp"])
 
 
@@ -98,7 +96,6 @@ def revoke(raw: str) -> None:
 
 
 def delete_expired() -> None:
-    """Delete revocations of tokens that have expired."""
     RevokedToken.objects.filter(expires_at__lt=Now()).delete()
 
 

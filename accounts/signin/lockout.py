@@ -53,7 +53,8 @@ class SignInAttempt:
 
 def count_attempt(email: str) -> SignInAttempt | None:
     """Count an attempt at an account from the current request's address; return None if it is locked."""
-    # A right password must not be accepted while the account is locked.
+    # A right password must not be accepted while the account is locked. At a known address the account's counter is
+    # left out, so that strangers cannot lock the owner out.
     email, address = _normalise(email), _client_network()
     address_count = _increment(email, address, ADDRESS_SCOPE, settings.LOCKOUT_FAILURES)
     if address_count is None:
@@ -93,12 +94,10 @@ def remember_address(user: User) -> None:
 
 
 def unlock(email: str) -> bool:
-    """Delete all counters of an account; return whether there were any."""
     return SignInCounter.objects.filter(email=email).delete()[0] > 0
 
 
 def delete_records(email: str) -> None:
-    """Delete the counters and known addresses of an account."""
     unlock(email)
     KnownAddress.objects.filter(email=email).delete()
     axes_tables.delete_of(email)

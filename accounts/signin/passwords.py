@@ -32,12 +32,7 @@ def validate(password: str, user: User, *, field: str = "password") -> None:
 
 
 def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
-    """Check the password of a signed-in user again; failures count towards the lockout.
-
-    Raises:
-        WrongPassword: the password is wrong, or the account is locked.
-        OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
-    """
+    """Check a signed-in user's password again; raise WrongPassword (also if locked), OtpRequired or OtpInvalid."""
     if authenticate(request, username=user.email, password=password) != user:
         raise WrongPassword()
     attempt = backends.attempt_of(request)
@@ -48,10 +43,7 @@ def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str)
 def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
     """Set a new password and end all sessions; return the updated user for a new token.
 
-    Raises:
-        WrongPassword: `current` is wrong, or a parallel request has changed the password.
-        OtpRequired, OtpInvalid: `current` is right, the code of the second factor is not.
-        ValidationFailed: `new` breaks a rule.
+    Raises WrongPassword (also after a parallel change), OtpRequired, OtpInvalid, or ValidationFailed for `new`.
     """
     validate(new, user, field="newPassword")  # first, so that a broken rule does not use up a code
     reauthenticate(request=request, user=user, password=current, otp=otp)
@@ -81,11 +73,9 @@ def send_reset(user: User, *, actor: User) -> bool:
 
 @transaction.atomic
 def reset(*, token: str, password: str) -> bool:
-    """Set a new password with a mailed token; return whether keys of an unconfirmed address were revoked.
+    """Set a password with a mailed token; return whether keys of an unconfirmed address were revoked.
 
-    Raises:
-        MailTokenInvalid: the token was used, has expired, or the password has changed since.
-        ValidationFailed: the password breaks a rule; the token stays valid.
+    Raises MailTokenInvalid, or ValidationFailed for a password that breaks a rule: the token then stays valid.
     """
     user = signed_tokens.read(signed_tokens.PASSWORD_RESET, token)
     validate(password, user)

@@ -16,7 +16,6 @@ APP_DEVICE_NAME, BACKUP_DEVICE_NAME = "authenticator", "backup codes"
 
 
 def is_enrolled(user: User) -> bool:
-    """Return whether this user has a second factor."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
 
 
@@ -33,12 +32,7 @@ def verify(user: User, code: str) -> Device | None:
 
 
 def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
-    """Require a valid code if the account has a second factor; failures count for the lockout.
-
-    Raises:
-        OtpRequired: there is no code.
-        OtpInvalid: the code is wrong, was used, or came too soon after a wrong one.
-    """
+    """Require a valid code if the account has a second factor; raise OtpRequired or OtpInvalid."""
     if not is_enrolled(user) or (code and verify(user, code)):
         return
     lockout.record_failure(user.email, attempt)

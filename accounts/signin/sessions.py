@@ -14,7 +14,6 @@ from lunaos.infra import read_access
 
 @transaction.atomic
 def end(*, user: User, token: str) -> None:
-    """End the session of a token."""
     jwt.revoke(token)
     read_access.publish_change(user.pk)
     trail.record_on_commit(Action.LOGGED_OUT, actor=user, subject=user)

@@ -14,8 +14,6 @@ from accounts.models import User
 
 
 class AuditedAdmin(ModelAdmin):
-    """Base of every page of the admin."""
-
     # Overrides the methods with which Django writes its own log.
 
     warn_unsaved_form = True

@@ -56,5 +56,4 @@ def _context(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> dict[str
 
 
 def change_page_url(opts: Options, selected: list[str]) -> str:
-    """Return the URL of the page of the one chosen object."""
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(selected[0])])

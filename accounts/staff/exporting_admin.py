@@ -108,7 +108,6 @@ class ExportableAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows with annotations that only the export needs."""
         # A hook for subclasses.
         return rows
 

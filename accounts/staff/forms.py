@@ -12,8 +12,6 @@ from accounts.validators import validate_single_line
 
 
 class LowerCaseEmailForm(ModelForm):
-    """Form that lower-cases the address before the check for duplicates."""
-
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
 
@@ -25,15 +23,12 @@ class AccountCreationForm(LowerCaseEmailForm, UserCreationForm):
 
 
 class AccountForm(LowerCaseEmailForm, UserChangeForm):
-    """Form of the fields that staff may change."""
-
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
         validate_single_line(name)
         return name
 
     def clean(self) -> Any:
-        """Refuse to disable or demote the last superuser."""
         # The admin saves in the same transaction.
         cleaned = super().clean()
         if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.SUPERUSER_FLAGS):

@@ -8,7 +8,6 @@ from django.utils.safestring import SafeString
 
 
 def to_object(page: str, pk: Any, text: object) -> SafeString:
-    """Return a link to an object's page, such as `accounts_user`."""
     return _link(reverse(f"admin:{page}_change", args=[pk]), text)
 
 

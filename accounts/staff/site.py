@@ -93,7 +93,7 @@ class StaffSite(UnfoldAdminSite):
 
     @thread_pools.run_posts_in(thread_pools.HASHING)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Sign in, or redirect a user without a second factor to the page that sets it."""
+        # A user without a second factor goes to the page that sets it.
         if request.method == "GET" and not self.has_permission(request) and self._may_enrol(request):
             return redirect("admin:second_factor")
         return super().login(request, extra_context)

@@ -13,7 +13,6 @@ SUPERUSER_FLAGS = ("is_active", "is_staff", "is_superuser")
 
 
 def active_superusers() -> QuerySet[User]:
-    """Return the superusers who can sign in to the admin."""
     return User.objects.filter(is_active=True, is_staff=True, is_superuser=True)
 
 

@@ -17,11 +17,7 @@ account_closed = Signal()  # sent with `user`, after the commit that disables an
 
 @transaction.atomic
 def disable(user: User, *, actor: User) -> bool:
-    """Disable an account: end its sessions, close its readers and cancel its runs; return whether it changed.
-
-    Raises:
-        LastSuperuser: the account is unchanged.
-    """
+    """Disable an account and stop its activity; return whether it changed. May raise LastSuperuser."""
     superusers.require_another_superuser(user.pk)
     changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     if not User.objects.filter(pk=user.pk, is_active=True).update(**changes):

@@ -54,7 +54,7 @@ def events(user: Any, action: Action) -> list[dict[str, Any]]:
 
 
 def looked_at(user: Any) -> Counter[bool]:
-    """How many failures there were before the lockout (False) and after it (True)."""
+    """Count the failures before the lockout (False) and after it (True)."""
     return Counter(details["locked"] for details in trail.event_details(user, Action.LOGIN_FAILED))
 
 

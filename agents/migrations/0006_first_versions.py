@@ -7,7 +7,7 @@ CONTENT = (
 
 
 def keep(apps, schema_editor):
-    """What is there becomes the first version of each."""
+    """Make the present state of each row its first version."""
     Agent, AgentVersion = apps.get_model('agents', 'Agent'), apps.get_model('agents', 'AgentVersion')
     for agent in Agent.objects.filter(version=0):
         content = {name: getattr(agent, name) for name in CONTENT}

@@ -89,7 +89,6 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> bodies.Resp
 
 
 def close_response(response: bodies.Response, *, complete: bool) -> None:
-    """Close a response."""
     # After a complete answer, read the rest to use the connection again.
     if complete and not response.at_end:
         event_loop.create_background_task(_drain(response))

@@ -32,7 +32,6 @@ def text_of(content: object) -> str:
 
 
 def reasoning_of(delta: Json) -> str:
-    """Return the model's reasoning in a delta."""
     named = next((text for name in REASONING_FIELDS if (text := text_of(delta.get(name)))), "")
     return named or _join_parts(delta.get("content"), thinking=True, depth=0)
 
@@ -69,7 +68,6 @@ class SurrogateJoiner:
         self._high = ""
 
     def joined(self, text: str) -> str:
-        """Return the text with joined pairs."""
         # A high surrogate at its end waits for the next text.
         if text.isascii() and not self._high:
             return text

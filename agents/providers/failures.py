@@ -115,7 +115,6 @@ class ErrorDetails:
 
     @property
     def reason(self) -> Reason:
-        """Return the reason of the refusal."""
         if self.status == 402:
             return Reason.QUOTA
         if self.status == 413:

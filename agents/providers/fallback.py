@@ -26,9 +26,7 @@ async def stream_answer(
 ) -> AsyncGenerator[Block, None]:
     """Stream from the first target that answers; append each request to `attempts`.
 
-    Raises:
-        ProviderFailed: the last error before the first text, or the error that broke off the answer.
-        OutputTooLong: a line exceeds the size limit of a run.
+    Raises the last ProviderFailed before the first text or the one that broke the answer off, or OutputTooLong.
     """
     for index, target in enumerate(targets):
         is_last = index + 1 == len(targets)

@@ -39,12 +39,7 @@ class Prompt:
 async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGenerator[Block, None]:
     """Send the request and yield blocks of the answer; `attempt` collects its facts.
 
-    Args:
-        queue_s: the longest wait in seconds while the provider queues the request.
-
-    Raises:
-        ProviderFailed: the provider refuses, is overloaded or too slow, or the answer is incomplete or invalid.
-        OutputTooLong: a line exceeds the size limit of a run.
+    `queue_s` limits the wait in the provider's queue. Raises ProviderFailed, or OutputTooLong for a long line.
     """
     target, patience = attempt.target, AnswerDeadline(queue_s)
     try:

@@ -86,7 +86,6 @@ class Attempt:
         return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the attempt in the form stored with a failed run."""
         failed = self.error if isinstance(self.error, ProviderFailed) else None
         return {
             "provider": self.target.provider.name,

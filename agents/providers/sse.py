@@ -92,7 +92,6 @@ class EventParser:
         return self._lines.overflowed or self._size > self._max_bytes
 
     def feed(self, raw: bytes) -> list[SseEvent]:
-        """Return the events that these bytes complete."""
         return self._events(self._lines.feed(raw))
 
     def close(self) -> list[SseEvent]:

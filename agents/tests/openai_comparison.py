@@ -51,7 +51,7 @@ def _text(chunk: object) -> str:
 
 
 def _repaired(text: str) -> str:
-    """Join surrogates that deltas have torn apart; those without a partner cannot be stored and count as U+FFFD."""
+    """Join surrogates that deltas have split; those without a partner cannot be stored and count as U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

@@ -1,4 +1,4 @@
-"""How an agent's run ends, by what came from its provider: plainly, with a fallback, and on the user's own key."""
+"""Ends of an agent's run by the provider's answer: without and with a fallback, and on the user's own key."""
 
 from typing import Any
 from uuid import uuid4
@@ -66,7 +66,7 @@ def test_on_the_users_own_key(impatient: Api, bob: Any, upstream: Upstream, case
     assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat"}
 
 
-# -- What the client is told while it waits ----------------------------------------------------------------------------
+# -- What the client reads while it waits ------------------------------------------------------------------------------
 
 
 def test_each_state_of_waiting_is_sent_once(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -1,4 +1,4 @@
-"""What is left out of a request that a model has refused a parameter of."""
+"""Omission of parameters that a model has refused."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What a provider can do wrong, and what the client hears of it."""
+"""Faults of a provider, and the errors that the client reads."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is left of a provider's error text."""
+"""Redaction of a provider's error text."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How long a provider asks its client to wait."""
+"""Waiting times that a provider states."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime

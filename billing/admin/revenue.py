@@ -1,4 +1,4 @@
-"""What the invoices of the last months brought."""
+"""Revenue from the invoices of the last months."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

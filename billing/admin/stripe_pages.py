@@ -1,4 +1,4 @@
-"""What the pages of Stripe's objects share: labels, search, links to Stripe's dashboard."""
+"""Shared parts of the pages of Stripe's objects: labels, search, links to Stripe's dashboard."""
 
 from datetime import datetime
 from typing import Any, ClassVar
@@ -66,7 +66,6 @@ class StripeAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="user")
     def owner(self, row: Any) -> Any:
-        """Link to the user's page."""
         user = row.customer.subscriber
         if user is None:
             return "(deleted)"
@@ -74,7 +73,6 @@ class StripeAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="at Stripe")
     def at_stripe(self, row: Any) -> SafeString:
-        """Link to the object's page in Stripe's dashboard."""
         url = dashboard_links.link_to(self.dashboard_kind, row.id, livemode=bool(row.livemode))
         mode = "live mode" if row.livemode else "test mode"
         return format_html(f"{LINK} ({{}})", url, row.id, mode)

@@ -1,4 +1,4 @@
-"""What a user has paid, on the user's admin page: the state first, then charges, grants and Stripe's events."""
+"""Payments on a user's admin page: the state first, then charges, grants and Stripe's events."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 
 def keep_tiers(apps, schema_editor):
-    """What operators have set before there were grants stays, as grants without an end."""
+    """Keep the tiers that operators have set before there were grants, as grants without an end."""
     grants = apps.get_model("billing", "Grant").objects
     for user in apps.get_model("accounts", "User").objects.exclude(tier="free"):
         grants.create(user=user, tier_id=user.tier, reason="Set before grants were kept.")

@@ -63,7 +63,6 @@ def find_customer_id(charge_id: str) -> str:
 
 
 def find_invoice_ids(charge_id: str) -> list[str]:
-    """Return the ids of the invoices that a charge pays."""
     # The operators get an alarm if there is none.
     intent = stripe_client.retrieve_charge(charge_id).payment_intent
     found = stripe_client.list_invoice_ids(stripe_client.id_of(intent)) if intent else []

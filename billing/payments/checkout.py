@@ -38,12 +38,8 @@ class Checkout:
 def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -> Checkout:
     """Create the page on which a user may subscribe, and expire all others.
 
-    Raises:
-        AlreadySubscribed: the user has a subscription, which can be changed instead.
-        CheckoutBlocked: a payment of the user is disputed.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
-        IdempotencyConflict: the key was used for another request.
-        TokenInvalid: the account was deleted meanwhile.
+    Raises AlreadySubscribed, CheckoutBlocked (a disputed payment), BillingNotConfigured, BillingUnavailable,
+    IdempotencyConflict, or TokenInvalid if the account was deleted meanwhile.
     """
     with stripe_connection.short_timeout(), _reject_deleted_account(user):
         customers.get_or_create(user)

@@ -18,11 +18,9 @@ LOCK_KEY_SQL = "hashtextextended(%s, 0)"
 
 
 def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
-    """Hold the lock of a customer's id, or of a user without a customer, until the transaction ends.
+    """Hold a customer's lock (or of a user without a customer) until the transaction ends.
 
-    Raises:
-        BillingConflict: another request held the lock for longer than SHORT_WAIT_S (only with `short_wait`).
-        OperationalError: another process held the lock for longer than LONG_WAIT_S.
+    Raises BillingConflict after SHORT_WAIT_S with `short_wait`, else OperationalError after LONG_WAIT_S.
     """
     wait_s = SHORT_WAIT_S if short_wait else LONG_WAIT_S
     with _translate_lock_timeout(short_wait), limits.waiting(wait_s), connection.cursor() as cursor:

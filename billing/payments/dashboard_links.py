@@ -7,7 +7,6 @@ API_HOST = "https://api.stripe.com"
 
 
 def link_to(kind: str, object_id: str, *, livemode: bool) -> str:
-    """Return the address of an object's page."""
     # `kind` is the dashboard's word, such as `invoices`.
     # A double of Stripe has one page for all objects.
     if settings.STRIPE_HOST != API_HOST:

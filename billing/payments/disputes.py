@@ -14,7 +14,7 @@ SETTLED_STATUSES = ("won", "warning_closed", "prevented")
 
 
 class Phase(StrEnum):
-    """What a dispute's status means for us."""
+    """Meaning of a dispute's status for billing."""
 
     OPEN = "open"  # also a status that Stripe adds later
     SETTLED = "settled"
@@ -22,7 +22,6 @@ class Phase(StrEnum):
 
 
 def phase_of(status: str) -> Phase:
-    """Return the meaning of Stripe's status."""
     if status == stripe_mirror.LOST:
         return Phase.LOST
     return Phase.SETTLED if status in SETTLED_STATUSES else Phase.OPEN

@@ -41,7 +41,6 @@ def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
 
 
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
-    """Create a user's customer at Stripe."""
     # Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of
     # an earlier customer that Stripe does not know any more.
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
@@ -59,11 +58,8 @@ def retrieve_customer(customer_id: str) -> stripe.Customer:
 
 
 def list_subscriptions(customer_id: str) -> list[stripe.Subscription]:
-    """List all subscriptions of a customer, ended ones included; empty if deleted.
-
-    Raises:
-        StripeObjectMissing: Stripe does not know the customer, as where the key is of another account.
-    """
+    """List all subscriptions of a customer, ended ones too; may raise StripeObjectMissing."""
+    # A deleted customer has an empty list. An unknown customer is an error, as where the key is of another account.
     try:
         with translate_errors():
             found = client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": MAX_PAGE_SIZE})
@@ -80,13 +76,11 @@ def is_deleted(found: stripe.Customer) -> bool:
 
 
 def list_all_subscriptions() -> Iterator[stripe.Subscription]:
-    """List the subscriptions of all customers, page by page."""
     with translate_errors():
         yield from client().v1.subscriptions.list({"status": "all", "limit": MAX_PAGE_SIZE}).auto_paging_iter()
 
 
 def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
-    """List the open invoices of a subscription."""
     with translate_errors():
         found = client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
@@ -123,7 +117,6 @@ def list_disputes(charge_id: str) -> list[stripe.Dispute]:
 
 
 def list_invoice_ids(payment_intent_id: str) -> list[str]:
-    """List the ids of the invoices that a payment pays."""
     # A charge itself does not name them.
     with translate_errors():
         found = client().v1.invoice_payments.list(
@@ -150,7 +143,6 @@ def list_disputes_since(moment: datetime) -> Iterator[stripe.Dispute]:
 
 
 def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str) -> Session:
-    """Create a page at Stripe on which a customer subscribes."""
     parameters: SessionCreateParams = {
         "mode": "subscription",
         "customer": customer_id,
@@ -206,7 +198,6 @@ def restore_cancellation(subscription: stripe.Subscription) -> None:
 
 
 def resume_subscription(subscription: stripe.Subscription) -> None:
-    """Resume a subscription that is set to end."""
     # The portal sets `cancel_at` in place of the flag, and Stripe accepts one of the two in a request.
     with translate_errors():
         if subscription.cancel_at_period_end:
@@ -281,14 +272,12 @@ def create_portal_session(customer_id: str) -> str:
 
 
 def list_prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
-    """List the active prices with these lookup keys."""
     with translate_errors():
         found = client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def create_product(*, tier: str, name: str) -> str:
-    """Create a product and return its id."""
     with translate_errors():
         return client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
 

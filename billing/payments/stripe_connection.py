@@ -27,7 +27,6 @@ class StripeObjectMissing(BillingConflict):
 
 
 def is_configured() -> bool:
-    """Return whether STRIPE_SECRET_KEY is set."""
     return bool(settings.STRIPE_KEY)
 
 
@@ -52,7 +51,6 @@ def long_timeout() -> Iterator[None]:
 
 
 def has_short_timeout() -> bool:
-    """Return whether the short time-out applies."""
     return _short_timeout.get()
 
 

@@ -133,7 +133,6 @@ def sum_payments(invoice_id: str) -> None:
 
 
 def delete_invoice(invoice_id: str) -> None:
-    """Delete the row of an invoice that Stripe has deleted."""
     Invoice.objects.filter(id=invoice_id).delete()
 
 
@@ -167,7 +166,6 @@ def _mark_canceled(subscription_id: str, before: dict[str, Any]) -> MirrorChange
 
 
 def reduce_subscription(found: stripe.Subscription) -> dict[str, Any]:
-    """Return the fields of a subscription that are stored."""
     data = found.to_dict()
     items = [_pick(item, ITEM_FIELDS) | {"price": _pick(item["price"], PRICE_FIELDS)} for item in data["items"]["data"]]
     return _pick(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}

@@ -68,7 +68,6 @@ class SubscriptionState:
 
 
 def get_state(user: User) -> SubscriptionState:
-    """Return a user's tier and current subscription."""
     current = select_current(list_for_user(user))
     status = current.status if current else NO_SUBSCRIPTION
     return SubscriptionState(user.tier, status, current, disputes.blocks_checkout(user))

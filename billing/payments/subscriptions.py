@@ -23,8 +23,6 @@ INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel
 
 @dataclass(frozen=True, slots=True)
 class TierChange:
-    """A change of tier."""
-
     # `effective_at` is None for one that counts at once or with the payment.
 
     tier: str
@@ -66,12 +64,8 @@ def resume(user: User) -> None:
 def change(*, user: User, tier: str) -> TierChange:
     """Change the tier: a higher one at once, with the difference charged; a lower one at the period's end.
 
-    Raises:
-        NoSubscription: the user has no subscription to change.
-        AlreadySubscribed: the subscription is of this tier, and no other change is scheduled.
-        CheckoutBlocked: the tier is higher, and a payment of the user is disputed.
-        PaymentRefused: the difference could not be charged.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
+    Raises NoSubscription, AlreadySubscribed, CheckoutBlocked (upgrade during a dispute), PaymentRefused,
+    BillingNotConfigured or BillingUnavailable.
     """
     with customers.locked(user) as customer:
         found = {subscription.id: subscription for subscription in sync.refresh(customer)}

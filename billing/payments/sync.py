@@ -27,10 +27,9 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sync_customer(customer_id: str, *, invoice_id: str | None = None, charge_id: str | None = None) -> User | None:
-    """Synchronise a customer, and perhaps an invoice or a charge's invoices, in the current transaction.
+    """Synchronise a customer, and perhaps an invoice or a charge's invoices.
 
-    Raises:
-        BillingUnavailable: Stripe cannot be reached; the caller must roll the transaction back.
+    Raises BillingUnavailable if Stripe cannot be reached; the caller must roll the transaction back.
     """
     # The transaction holds the customer's lock until it ends. The result is None for an unknown customer, or one of a
     # deleted user.
@@ -92,7 +91,6 @@ def _retrieve_invoices(invoice_id: str | None, charge_id: str | None) -> list[st
 def _store_invoices(
     customer: Customer, found: list[stripe.Subscription], invoices: Iterable[stripe.Invoice]
 ) -> list[MirrorChange]:
-    # Store invoices and their payments, and return the changes of the invoices.
     changes = []
     for invoice in invoices:
         changes.append(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)))

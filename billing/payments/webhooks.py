@@ -57,9 +57,7 @@ class StripeEvent:
 def parse(payload: bytes, signature: str) -> StripeEvent:
     """Parse an event that Stripe has signed within the last five minutes.
 
-    Raises:
-        BillingNotConfigured: there is no secret to verify with.
-        WebhookRefused: the signature is wrong, too old or from the future, or the body is of another mode or no event.
+    Raises BillingNotConfigured without a secret, WebhookRefused for a bad signature, age, mode or body.
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise BillingNotConfigured()
@@ -123,7 +121,7 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
 
 
 def _charge_id(about: Mapping[str, Any]) -> str | None:
-    # Return the id of the charge that an object is or refers to; empty for a refund without a charge.
+    # Empty for a refund without a charge.
     if about["object"] == "charge":
         return str(about["id"])
     return str(about.get("charge") or "") if about["object"] in ("refund", "dispute") else None

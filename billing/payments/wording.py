@@ -67,12 +67,10 @@ def describe_card(card: Data | None) -> str:
 
 
 def describe_reason(dispute: Data) -> str:
-    """Return why a payment is disputed."""
     return REASONS.get(dispute["reason"], str(dispute["reason"]).replace("_", " "))
 
 
 def describe_dispute(dispute: Data) -> str:
-    """Return the state of a dispute."""
     return DISPUTE_STATUSES.get(dispute["status"], str(dispute["status"]).replace("_", " "))
 
 

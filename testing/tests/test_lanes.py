@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from testing import lanes, servers
+from testing.loopback.upstream import Upstream
 from testing.stack import Stack
 
 
@@ -50,6 +51,10 @@ def test_what_runs_in_this_process_is_not_marked() -> None:
 
 def test_a_test_of_a_server_is_marked(server: str, request: pytest.FixtureRequest) -> None:
     assert request.node.get_closest_marker("process") and not request.node.get_closest_marker("browser")
+
+
+def test_a_test_of_a_scripted_provider_is_marked(upstream_server: Upstream, request: pytest.FixtureRequest) -> None:
+    assert request.node.get_closest_marker("provider") and not request.node.get_closest_marker("process")
 
 
 @pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", AssertionError)])

@@ -26,17 +26,13 @@ UNREACHABLE = ("ConnectionError", "ServiceError", "Timeout")
 
 def main(options: Sequence[str]) -> int:
     """Print the findings; return 1 if a package is vulnerable or a file unreadable."""
-    dependencies: dict[str, dict[str, Any]] = {}
-    for file in FILES:
-        command = [sys.executable, "-m", "pip_audit", "-r", file, "--disable-pip", "--no-deps", "-f", "json"]
-        done = subprocess.run(
-            [*command, "--progress-spinner", "off", *options], cwd=ROOT, capture_output=True, text=True
-        )
-        report = _report(done.stdout)
-        if report is None:
-            return _failed(file, done.stderr)
-        dependencies |= {each["name"]: each for each in report["dependencies"]}
-    return judge(list(dependencies.values()))
+    files = [word for file in FILES for word in ("-r", file)]
+    command = [sys.executable, "-m", "pip_audit", *files, "--disable-pip", "--no-deps", "-f", "json"]
+    done = subprocess.run([*command, "--progress-spinner", "off", *options], cwd=ROOT, capture_output=True, text=True)
+    report = _report(done.stdout)
+    if report is None:
+        return _failed(done.stderr)
+    return judge(report["dependencies"])
 
 
 def judge(dependencies: list[dict[str, Any]]) -> int:
@@ -65,12 +61,12 @@ def _report(output: str) -> dict[str, Any] | None:
         return None
 
 
-def _failed(file: str, stderr: str) -> int:
+def _failed(stderr: str) -> int:
     last = stderr.strip().rsplit("\n", 1)[-1]
     if any(name in stderr for name in UNREACHABLE):
         _say(f"NOT AUDITED: the database of vulnerabilities cannot be reached; no package was checked ({last[:120]}).")
         return 0
-    _say(f"{file} cannot be audited: {last}")
+    _say(f"The requirements cannot be audited: {last}")
     return 1
 
 

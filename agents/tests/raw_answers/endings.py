@@ -1,4 +1,4 @@
-"""Raw answers that end otherwise than well: finish reasons by vendor, refusals, JSON in the place of a stream."""
+"""Raw answers that do not end normally: finish reasons by vendor, refusals, JSON in the place of a stream."""
 
 import json
 
