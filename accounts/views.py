@@ -216,8 +216,8 @@ class ActivityViewSet(GenericViewSet[AuditEvent]):
     @extend_schema(**schema.ACTIVITY)
     def list(self, request: Request) -> Response:
         """List the audit trail of your account, newest first."""
-        mine = AuditEvent.objects.filter(subject_id=user_of(request).pk).select_related("origin")
-        return self.get_paginated_response(ActivitySerializer(self.paginate_queryset(mine), many=True).data)
+        own_events = AuditEvent.objects.filter(subject_id=user_of(request).pk).select_related("origin")
+        return self.get_paginated_response(ActivitySerializer(self.paginate_queryset(own_events), many=True).data)
 
 
 def _session(user: User) -> dict[str, object]:

@@ -106,22 +106,22 @@ def bare(path: str, source: str, least_words: int) -> tuple[str, list[Question]]
     return "\n".join(lines), [question for _, question in functions(path, source, least_words)]
 
 
-def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, str]]:
+def modules(source: Path, question_count: int, least_words: int) -> Iterator[tuple[str, str]]:
     """Return path and source of modules in a fixed random order, until they hold enough questions."""
     found = [path for path in sorted(source.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(source).parts)]
     random.Random(7).shuffle(found)
     for file in found:
         try:
             path, text = str(file.relative_to(source)), file.read_text()
-            wanted -= len(functions(path, text, least_words))
+            question_count -= len(functions(path, text, least_words))
         except (SyntaxError, UnicodeDecodeError, ValueError):
             continue
         yield path, text
-        if wanted <= 0:
+        if question_count <= 0:
             return
 
 
-def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
+def drawn(source: Path, question_count: int, least_words: int) -> list[list[Found]]:
     """Draw functions of all modules, tests and tools included; return them by module."""
     found = list[Found]()
     for file in sorted(source.rglob("*.py")):
@@ -131,22 +131,22 @@ def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
             except (SyntaxError, UnicodeDecodeError, ValueError):
                 continue
     by_path = defaultdict[str, list[Found]](list)
-    for chunk, question in random.Random(7).sample(found, min(wanted, len(found))):
+    for chunk, question in random.Random(7).sample(found, min(question_count, len(found))):
         by_path[question.path].append((chunk, question))
     return list(by_path.values())
 
 
 def index_functions(repository: Repository, found: Iterable[list[Found]]) -> list[Question]:
     """Search among functions, each a chunk of its own."""
-    asked, embedder = list[Question](), embeddings.current_embedder(retries=3)
+    candidates, embedder = list[Question](), embeddings.current_embedder(retries=3)
     for of_module in filter(None, found):
         path, chunks = of_module[0][1].path, [chunk for chunk, _ in of_module]
-        asked += [question for _, question in of_module]
+        candidates += [question for _, question in of_module]
         embedded = indexer.embed_chunks(embedder, [(path, chunk) for chunk in chunks])
         size = sum(len(chunk.content.encode()) for chunk in chunks)
         store.replace_file(repository, store.PreparedFile(path, "", "python", size, chunks, embedded), embedder.model)
     terms.recount_terms(repository)
-    return asked
+    return candidates
 
 
 def index_modules(repository: Repository, sources: list[tuple[str, str]], least_words: int) -> list[Question]:
@@ -210,16 +210,18 @@ def main() -> None:
     sources = [] if options.drawn else list(modules(options.source, options.questions, options.words))
     started = time.perf_counter()
     if options.whole:
-        asked = index_modules(repository, sources, options.words)
+        candidates = index_modules(repository, sources, options.words)
     elif options.drawn:
-        asked = index_functions(repository, drawn(options.source, options.questions, options.words))
+        candidates = index_functions(repository, drawn(options.source, options.questions, options.words))
     else:
-        asked = index_functions(repository, (functions(*source, options.words) for source in sources))
+        candidates = index_functions(repository, (functions(*source, options.words) for source in sources))
     seconds, chunks = time.perf_counter() - started, Chunk.objects.filter(repository=repository).count()
     repository.refresh_from_db()
-    often = Counter(question.text for question in asked)
-    questions = [question for question in asked if often[question.text] == 1]  # of two answers none is the right one
-    found_in = {question.path for question in asked}
+    often = Counter(question.text for question in candidates)
+    questions = [
+        question for question in candidates if often[question.text] == 1
+    ]  # of two answers none is the right one
+    found_in = {question.path for question in candidates}
     print(f"{len(found_in)} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)")
     measured = list(ranks(repository, questions))
     print(f"{len(questions)} questions\n\n| | MRR@10 | recall@1 | @5 | @10 |\n|---|---|---|---|---|")

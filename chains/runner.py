@@ -101,8 +101,8 @@ async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
         recorder.stop_reason = StopReason.CANCELLED
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
-    asked = any(type_of(line) == "step_start" for line in recorder.lines)
-    return ChainExecution(run, recorder, text, stored_events, ended, run.first_token_ms, asked)
+    provider_asked = any(type_of(line) == "step_start" for line in recorder.lines)
+    return ChainExecution(run, recorder, text, stored_events, ended, run.first_token_ms, provider_asked)
 
 
 def _load_rows(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:

@@ -1,8 +1,6 @@
 """`python -m deploy.release NAME:TAG@sha256:DIGEST …`: pin deployed images to their digests.
 
-Writes each digest beside its tag in compose.yaml, the Dockerfile and the Kubernetes example, and fails while an image
-lacks one. The platform's own image is named with its registry, as `registry.example.com/lunaos:0.2.0@sha256:…`.
-`--list` prints the images that lack a digest, for a look-up: docs/operate/upgrade.md, "Release it".
+`--list` prints the images that lack a digest: docs/operate/upgrade.md, "Release it".
 """
 
 import re
@@ -46,15 +44,12 @@ def main(words: Sequence[str], root: Path = ROOT) -> int:
 
 
 def pin(word: str, root: Path = ROOT) -> None:
-    """Write an image's digest into all files that name the image.
-
-    Raises:
-        Refused: the argument or the image is unknown; no file is changed.
-    """
+    """Write an image's digest into all files that name it, or change none and raise Refused."""
     given = GIVEN.fullmatch(word)
     if not given:
         raise Refused(f"{word!r} is not NAME:TAG@sha256: and 64 hexadecimal digits")
     name, tag, digest = given["name"], given["tag"], given["digest"]
+    # The platform's own image is pinned with its registry, which differs from one installation to the next.
     own = name.rpartition("/")[2] == "lunaos"
     changed = {COMPOSE: _pin_own(root, word), KUSTOMIZATION: _kustomize(root, name, tag, digest)} if own else {}
     changed |= {} if own else {file: _pin_in(root, file, f"{name}:{tag}", digest) for file in PLACES}

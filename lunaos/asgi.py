@@ -4,14 +4,19 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, cast
 
 import django
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import ThreadSensitiveContext, iscoroutinefunction, sync_to_async
 from channels.routing import ProtocolTypeRouter
-from django.core.handlers.asgi import ASGIHandler
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.db import close_old_connections, reset_queries
 from django.http import HttpRequest
-from django.urls import ResolverMatch
+from django.urls import ResolverMatch, set_script_prefix
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
@@ -32,6 +37,7 @@ from refusals import recorder  # noqa: E402
 from runs import executors  # noqa: E402
 
 limits.use(limits.web())
+
 
 KEEP_ALIVE_GRACE_S = 1.0  # a proxy may still send a request on a connection that it keeps
 
@@ -68,6 +74,44 @@ class SharedThreadsHandler(ASGIHandler):
                 task.cancel()
             raise
 
+    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer a request as Django's handler does, but close the response without a thread (docs/adr/0049)."""
+        try:
+            body_file = await self.read_body(receive)
+        except RequestAborted:
+            return
+        try:
+            set_script_prefix(get_script_prefix(scope))
+            await signals.request_started.asend(sender=type(self), scope=scope)
+            request, refusal = self.create_request(scope, body_file)
+            if request is None:
+                await self.send_response(refusal, send)
+                return
+            await self._respond(request, receive, send)
+        finally:
+            body_file.close()
+
+    async def _respond(self, request: Any, receive: Any, send: Any) -> None:
+        answering = asyncio.create_task(self._send_answer(request, send))
+        leaving = asyncio.create_task(self.listen_for_disconnect(receive))
+        await asyncio.wait((leaving, answering), return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel() if answering.done() else answering.cancel()
+        await asyncio.wait((leaving, answering))
+        with suppress(RequestAborted, asyncio.CancelledError):
+            leaving.result()
+        try:
+            response = answering.result()
+        except asyncio.CancelledError:
+            await signals.request_finished.asend(sender=type(self))
+        else:
+            await close_response(response)
+
+    async def _send_answer(self, request: Any, send: Any) -> Any:
+        response = await self.run_get_response(request)
+        with suppress(asyncio.CancelledError):  # the client has left
+            await self.send_response(response, send)
+        return response
+
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         started_at, has_started, sender = time.perf_counter(), False, with_backpressure(send)
         pool = thread_pools.get_middleware_pool(scope["path"], scope["method"])
@@ -97,12 +141,13 @@ class SharedThreadsHandler(ASGIHandler):
         return request, refusal
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """Find the view and bind it to its thread pool."""
+        """Find the view, and bind a view that is no coroutine to its thread pool."""
         match = super().resolve_request(request)
-        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
+        # Middleware runs in another pool (`get_middleware_pool`): a finished answer must not wait for views.
         pool = thread_pools.get_pool(match.func, str(request.method))
-        if pool is not thread_pools.SHARED:
-            match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
+        if not iscoroutinefunction(match.func):
+            in_thread = partial(call_view, match.func)
+            match.func = sync_to_async(in_thread, thread_sensitive=False, executor=self.pools[pool])
         return match
 
     def _close_connections(self, send: Any) -> Any:
@@ -113,6 +158,29 @@ class SharedThreadsHandler(ASGIHandler):
             await send(message)
 
         return send_with_close
+
+
+def call_view(view: Any, *args: Any, **kwargs: Any) -> Any:
+    """Call a view and render its answer, on one hop to a thread and with a usable database connection."""
+    # Django would take four: `request_started`, the view, `render`, `close`. No middleware has
+    # `process_template_response`, which would run in between.
+    close_old_connections()
+    try:
+        response = view(*args, **kwargs)
+        if callable(getattr(response, "render", None)):
+            response = response.render()
+            response.render = None  # spares Django a hop to find it rendered
+        return response
+    finally:
+        close_old_connections()
+
+
+async def close_response(response: Any) -> None:
+    """Close a response, in a thread only if it holds files."""
+    if len(response._resource_closers) > 1:  # the first is the request's
+        await sync_to_async(response.close)()
+    else:
+        response.close()
 
 
 def with_backpressure(send: Any) -> backpressure.BackpressureSend:
@@ -145,6 +213,15 @@ async def _wait_for_requests_and_runs(grace_s: float) -> None:
     await recorder.write_at_exit()
 
 
+def leave_connections_to_views() -> None:
+    """Disconnect Django's receivers that look after connections, as `call_view` does."""
+    # They would cost each request a hop to a thread, and look after that thread's connection, not after the view's.
+    for receiver in (close_old_connections, reset_queries):
+        signals.request_started.disconnect(receiver)
+    signals.request_finished.disconnect(close_old_connections)
+
+
+leave_connections_to_views()
 request_limits.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", shut_down)
 application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": websockets_with_backpressure})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from celery import Celery
+from celery.beat import EmbeddedService
 from celery.bootsteps import StartStopStep
 from celery.signals import before_task_publish, setup_logging, worker_init, worker_ready
 from django.conf import settings
@@ -43,9 +44,30 @@ class HeartbeatFile(StartStopStep):
             self._touching = None
 
 
+class BeatThread(StartStopStep):
+    """Sends the periodic tasks from a thread of this worker; a process of its own costs 120 MB."""
+
+    # `celery worker --beat` would fork a process, which outlives a worker that is killed.
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._schedule = os.environ.get("LUNAOS_BEAT_SCHEDULE", "")
+        self.enabled = bool(self._schedule)
+        self._beat: Any = None
+
+    def start(self, parent: Any) -> None:
+        scheduler = parent.app.conf.beat_scheduler
+        self._beat = EmbeddedService(parent.app, thread=True, schedule_filename=self._schedule, scheduler_cls=scheduler)
+        self._beat.start()
+
+    def stop(self, parent: Any) -> None:
+        if self._beat is not None:
+            self._beat.stop()
+
+
 app = Celery("lunaos")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
+app.steps["worker"].add(BeatThread)
 app.steps["consumer"].add(HeartbeatFile)
 app.autodiscover_tasks()
 

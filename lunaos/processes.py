@@ -40,7 +40,12 @@ def worker_command(role: str) -> list[str]:
 def beat_command(home: Path) -> list[str]:
     """Return the command of beat, which keeps in `home` when each task was last due."""
     # Run one beat only: each beat sends every task.
-    return [*CELERY, "beat", "--schedule", str(home / "beat-schedule"), "--pidfile", ""]
+    return [*CELERY, "beat", "--schedule", beat_schedule(home), "--pidfile", ""]
+
+
+def beat_schedule(home: Path) -> str:
+    """Return the path of the file with the times of periodic tasks."""
+    return str(home / "beat-schedule")
 
 
 def role_command(role: str) -> list[str]:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from accounts.staff.audited_admin import DeletableAdmin
 from accounts.staff.exporting_admin import ExportableAdmin
 from lunaos.errors import LunaError
+from lunaos.infra import visible_text
 from rag import services
 from rag.models import File, IndexJob, Repository
 
@@ -79,4 +80,5 @@ class IndexJobAdmin(ExportableAdmin, DeletableAdmin):
         """Show the skipped files without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
         if not job.skipped:
             return "none"
-        return format_html('<pre class="luna-text">{}</pre>', json.dumps(job.skipped, indent=2, ensure_ascii=False))
+        shown = [{**each, "path": visible_text.escape_invisible(each["path"])} for each in job.skipped]
+        return format_html('<pre class="luna-text">{}</pre>', json.dumps(shown, indent=2, ensure_ascii=False))

@@ -9,7 +9,8 @@ from rest_framework import serializers
 
 from lunaos.api.fields import BoundedListField, is_blank
 from lunaos.api.serializers import QuerySerializer, RequestSerializer
-from rag.indexing import paths, progress, skip_rules
+from lunaos.infra import visible_text
+from rag.indexing import decoding, paths, progress, skip_rules
 from rag.indexing.indexer import SourceFile
 from rag.models import IndexJob
 from rag.services import DEFAULT_REPOSITORY
@@ -43,10 +44,11 @@ class RepositoryNameField(StringField):
 
 
 class PathField(StringField):
-    """A relative path with `/` as separator."""
+    """A relative path with `/` as separator. A path that is refused costs its file, not the request."""
 
-    def to_internal_value(self, data: Any) -> str:
-        return _validate_with(paths.clean, super().to_internal_value(data))
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.validators = [each for each in self.validators if not isinstance(each, ProhibitNullCharactersValidator)]
 
 
 class ContentField(StringField):
@@ -65,20 +67,25 @@ class SourceFileSerializer(RequestSerializer):
 class IndexSerializer(RequestSerializer):
     files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MAX_FILES)
     repository = RepositoryNameField()
+    force = serializers.BooleanField(
+        required=False, default=False, help_text="Index files that look `generated` or `minified`, too."
+    )
 
     def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:
-        seen = [file["path"] for file in files]
-        if repeated := [n for n, path in enumerate(seen) if path in seen[:n]]:
+        found = [_source_file(**file) for file in files]
+        seen = [None if file.reason == skip_rules.BAD_PATH else file.path for file in found]
+        if repeated := [n for n, path in enumerate(seen) if path and path in seen[:n]]:
             raise serializers.ValidationError(
                 {str(n): {"path": ["The request has this path more than once."]} for n in repeated}, "unique"
             )
-        return [SourceFile(**file) for file in files]
+        return found
 
 
 class SkippedSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     reason = serializers.CharField(
-        help_text="`binary`, `oversized`, `minified` or `generated`; in a folder also `unreadable`."
+        help_text="`secret`, `binary`, `oversized`, `minified`, `generated` or `bad_path` (a control character, `..`, "
+        "an absolute path); in a folder also `unreadable`."
     )
 
 
@@ -195,6 +202,13 @@ class RepositoryListSerializer(serializers.Serializer[Any]):
     repositories = RepositorySerializer(many=True)
     nextCursor = serializers.CharField(allow_null=True, help_text="Send as `cursor` for the next page.")
     storage = StorageSerializer()
+
+
+def _source_file(path: str, content: str) -> SourceFile:
+    try:
+        return SourceFile(paths.clean(path), decoding.normalize(content))
+    except ValueError:
+        return SourceFile(visible_text.escape_invisible(path)[:MAX_PATH_LENGTH], None, skip_rules.BAD_PATH)
 
 
 def _validate_with(rule: Callable[[str], str], value: str) -> str:

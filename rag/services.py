@@ -43,7 +43,7 @@ class RepositorySummary:
     updated_at: datetime
 
 
-def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
+def index_files(*, user: User, repository: str, files: Sequence[SourceFile], force: bool = False) -> IndexJob:
     """Index files: a small request here and now, a larger one in a worker.
 
     Raises:
@@ -54,7 +54,7 @@ def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> 
         UnknownRepository: the repository was deleted meanwhile.
     """
     # The repository is created if missing. The paths of the files come from `paths.clean`.
-    files = [apply_skip_rules(file) for file in files]
+    files = [apply_skip_rules(file, force=force) for file in files]
     try:
         job = _create_job(user, repository, files)
     except IntegrityError:  # the repository was deleted between the look-up and the lock
@@ -67,7 +67,13 @@ def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> 
 
 
 def index_folder(
-    *, user: User, repository: str, root: Path, found: Sequence[str], on_progress: Callable[[Progress], None]
+    *,
+    user: User,
+    repository: str,
+    root: Path,
+    found: Sequence[str],
+    on_progress: Callable[[Progress], None],
+    force: bool = False,
 ) -> tuple[IndexJob, int]:
     """Index a folder of this machine in this process, and remove deleted files from the index.
 
@@ -80,7 +86,7 @@ def index_folder(
     # progress since its last call.
     target = open_repository(user, repository)
     job = IndexJob.objects.create(repository=target, kind=JobKind.FOLDER, model=target.model, files=len(found))
-    if not runner.run_folder(job, folders.read_files(root, found), on_progress):
+    if not runner.run_folder(job, folders.read_files(root, found, force=force), on_progress):
         job.delete()
         raise RepositoryBusy()
     job = _reload(job)

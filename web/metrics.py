@@ -79,7 +79,7 @@ class SharedMetrics(Collector):
         yield _gauge("lunaos_index_backlog_bytes", "Files that wait for indexing.", indexing.get("bytes"))
         yield _gauge(
             "lunaos_index_unserved_seconds",
-            "How long the owner has waited of whose index jobs none has been begun.",
+            "Longest wait of an owner none of whose index jobs has started, in seconds.",
             indexing.get("unserved_s"),
         )
         yield _labelled_gauge(

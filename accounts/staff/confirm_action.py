@@ -28,10 +28,14 @@ def requires_confirmation(
         @wraps(action)
         def ask(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> HttpResponse | None:
             sent = "confirmed" in request.POST
-            asked = form(request.POST if sent else None) if form else None
-            if sent and (asked is None or asked.is_valid()):
-                return action(page, request, chosen, **({"cleaned": asked.cleaned_data} if asked else {}))
-            context = _context(page, request, chosen) | {"title": question, "consequence": consequence, "form": asked}
+            bound_form = form(request.POST if sent else None) if form else None
+            if sent and (bound_form is None or bound_form.is_valid()):
+                return action(page, request, chosen, **({"cleaned": bound_form.cleaned_data} if bound_form else {}))
+            context = _context(page, request, chosen) | {
+                "title": question,
+                "consequence": consequence,
+                "form": bound_form,
+            }
             return TemplateResponse(request, "admin/confirmation.html", context | {"action": action.__name__})
 
         return ask

@@ -78,9 +78,9 @@ async def _stream_with_retries(
 async def _stream_in_span(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
     # Trace a request as its own span, with token counts and without any text.
     target, counts = attempt.target, attempt.reply.counts
-    asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
-    asked["gen_ai.request.model"] = target.model
-    with tracing.span(f"chat {target.model}", asked, kind="client", current=False) as note:
+    span_attributes = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
+    span_attributes["gen_ai.request.model"] = target.model
+    with tracing.span(f"chat {target.model}", span_attributes, kind="client", current=False) as note:
         async with aclosing(stream(attempt, prompt, queue_s=queue_s)) as blocks:
             async for block in blocks:
                 yield block

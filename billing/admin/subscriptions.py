@@ -64,8 +64,8 @@ class SubscriptionAdmin(StripeAdmin):
     def _with_open_invoices(self, row: Subscription) -> list[Any]:
         # Read a row; open invoices, which the list has fetched for all rows, say since when a payment is due.
         invoices = [each for each in row.customer.invoices.all() if each.stripe_data["status"] == "open"]
-        mine = [each.created for each in invoices if each.stripe_data.get("subscription") == row.id]
-        return [subscription_state.from_row(row, min(mine, default=None))]
+        created_at = [each.created for each in invoices if each.stripe_data.get("subscription") == row.id]
+        return [subscription_state.from_row(row, min(created_at, default=None))]
 
     def get_queryset(self, request: Any) -> Any:
         return super().get_queryset(request).prefetch_related("customer__invoices")

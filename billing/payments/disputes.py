@@ -29,8 +29,8 @@ def phase_of(status: str) -> Phase:
 
 def list_for_user(user: User) -> QuerySet[Dispute]:
     """Return all disputes of a user's payments, the newest first."""
-    mine = Dispute.objects.filter(stripe_mirror.in_current_mode(), charge__customer__subscriber=user)
-    return mine.select_related("charge__invoice").order_by("-created")
+    own_disputes = Dispute.objects.filter(stripe_mirror.in_current_mode(), charge__customer__subscriber=user)
+    return own_disputes.select_related("charge__invoice").order_by("-created")
 
 
 def list_blocking(user: User) -> QuerySet[Dispute]:

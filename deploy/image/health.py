@@ -1,10 +1,9 @@
 """`python -S health.py [SECONDS]`: exit with 0 if the process of this container is healthy.
 
-A web process must answer /ready. A worker touches its heartbeat file while it takes messages, and beat writes its
-schedule every three minutes: both are unhealthy after SECONDS (60; beat 600) without a write. The check imports nothing
-of the platform, since it runs every few seconds.
+Unhealthy is a web process whose /ready fails, and a worker or beat SECONDS (60; beat 600) after its last write.
 """
 
+# This file imports nothing of the platform, since it runs every few seconds.
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
-SILENT_AFTER_S = {"beat": 600.0}
+SILENT_AFTER_S = {"beat": 600.0}  # beat writes its schedule every three minutes only
 
 
 def main(words: list[str]) -> None:

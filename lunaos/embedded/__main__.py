@@ -202,11 +202,8 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
 
 
 def platform_programs(home: Home, port: int) -> list[Program]:
-    commands = {role: processes.worker_command(role) for role in processes.QUEUES} | {
-        "beat": processes.beat_command(home.path)
-    }
     return [
-        *(Program(role, argv, home.logs / f"{role}.log", stopped_first=True) for role, argv in commands.items()),
+        *(worker_program(home, role) for role in processes.QUEUES),
         Program(
             "web",
             processes.web_command("127.0.0.1", port),
@@ -215,6 +212,13 @@ def platform_programs(home: Home, port: int) -> list[Program]:
             stopped_first=True,
         ),
     ]
+
+
+def worker_program(home: Home, role: str) -> Program:
+    """Return a worker; that of short jobs sends the periodic tasks too, which spares a process."""
+    schedule = {"LUNAOS_BEAT_SCHEDULE": processes.beat_schedule(home.path)} if role == "worker" else {}
+    command = processes.worker_command(role)
+    return Program(role, command, home.logs / f"{role}.log", env=schedule, stopped_first=True)
 
 
 def require_free_port(port: int, variable: str = "PORT") -> None:

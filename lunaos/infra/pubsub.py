@@ -84,14 +84,14 @@ class Hub:
 
     async def _dispatch_all(self, pubsub: PubSub) -> None:
         # A ping finds a connection that broke without an error.
-        asked = False
+        pinged = False
         while True:
             message = await pubsub.get_message(timeout=PING_AFTER_S)
-            if message is None and asked:
+            if message is None and pinged:
                 raise RedisError("no answer to a ping")
             if message is None:
                 await pubsub.ping()
-            asked = message is None
+            pinged = message is None
             self._dispatch(message)
 
     def _dispatch(self, message: dict[str, bytes | str | int] | None) -> None:

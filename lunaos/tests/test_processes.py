@@ -34,6 +34,7 @@ def test_each_role_runs_the_command_of_make_up(role: str, tmp_path: Path, monkey
     monkeypatch.setenv("PORT", "8123")
     programs = {program.name: program.argv for program in platform_programs(Home(tmp_path), 8123)}
     programs["migrate"] = [sys.executable, str(ROOT / "manage.py"), "prepare"]
+    programs["beat"] = processes.beat_command(tmp_path)  # a thread of the worker in `make up`
     assert processes.role_command(role) == programs[role]
 
 

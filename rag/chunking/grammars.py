@@ -50,7 +50,7 @@ GRAMMARS = {
     "java": Grammar("tree_sitter_java", "java", f"{_OBJECTS} constructor_declaration annotation_type_declaration"),
     "javascript": Grammar("tree_sitter_javascript", "js mjs cjs jsx", _SCRIPT, _EXPORTS),
     "json": Grammar("tree_sitter_json", "json"),
-    "markdown": Grammar("tree_sitter_markdown", "md markdown", "section"),
+    "markdown": Grammar("tree_sitter_markdown", "md markdown ipynb", "section"),
     "php": Grammar(
         "tree_sitter_php",
         "php",

@@ -9,8 +9,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rag.indexing import gitignore, paths, skip_rules
-from rag.indexing.indexer import SourceFile
+from lunaos.infra import visible_text
+from rag.indexing import decoding, gitignore, paths, skip_rules
+from rag.indexing.indexer import SourceFile, apply_skip_rules
 
 MAX_BYTES_PER_CHARACTER = 4  # of UTF-8
 MAX_PATH_LENGTH = 512
@@ -32,13 +33,15 @@ def walk(root: Path) -> Iterator[str]:
         yield from _list_by_rules(root)
 
 
-def read_files(root: Path, found: Sequence[str]) -> Iterator[SourceFile]:
-    """Yield the files one at a time; a file that cannot be read has a reason instead."""
+def read_files(root: Path, found: Sequence[str], *, force: bool = False) -> Iterator[SourceFile]:
+    """Yield the files one at a time; a file that is skipped or cannot be read has a reason instead."""
     for path in found:
         try:
-            yield _read_file(root / path, paths.clean(path))
-        except (OSError, ValueError):
-            yield SourceFile(path.encode(errors="replace").decode()[:MAX_PATH_LENGTH], None, "unreadable")
+            yield apply_skip_rules(_read_file(root / path, paths.clean(path)), force=force)
+        except ValueError:
+            yield SourceFile(visible_text.escape_invisible(path)[:MAX_PATH_LENGTH], None, skip_rules.BAD_PATH)
+        except OSError:
+            yield SourceFile(path[:MAX_PATH_LENGTH], None, "unreadable")
 
 
 def _read_file(file: Path, path: str) -> SourceFile:
@@ -46,7 +49,7 @@ def _read_file(file: Path, path: str) -> SourceFile:
         return SourceFile(path[:MAX_PATH_LENGTH], None, "unreadable")
     if file.stat().st_size > MAX_BYTES_PER_CHARACTER * skip_rules.MAX_CHARACTERS:
         return SourceFile(path, None, "oversized")
-    return SourceFile(path, skip_rules.decode(file.read_bytes()))
+    return SourceFile(path, decoding.decode(file.read_bytes()))
 
 
 def _list_by_git(root: Path) -> list[str]:

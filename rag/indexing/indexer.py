@@ -8,7 +8,7 @@ from uuid import UUID
 
 from rag.chunking import grammars, pool
 from rag.chunking.chunker import SourceChunk
-from rag.indexing import sizes, skip_rules, store
+from rag.indexing import excerpts, sizes, skip_rules, store
 from rag.indexing.store import PreparedFile
 from rag.models import Repository
 from rag.search import vectors, words
@@ -85,10 +85,15 @@ def index_files(
         report(_embed_and_store(repository, pending, embedder, checkpoint, job_id))
 
 
-def apply_skip_rules(file: SourceFile) -> SourceFile:
-    """Return the file, or the same path with the reason for skipping the file."""
-    if file.content is None or (reason := skip_rules.skip_reason(file.path, file.content)) is None:
+def apply_skip_rules(file: SourceFile, *, force: bool = False) -> SourceFile:
+    """Return what is indexed of the file, or its path with the reason for skipping it."""
+    # `force` indexes what a generator or a minifier wrote, and nothing else.
+    if file.content is None:
         return file
+    content = excerpts.without_blobs(file.content)
+    reason = skip_rules.skip_reason(file.path, content)
+    if reason is None or (force and reason in skip_rules.FORCEABLE):
+        return replace(file, content=excerpts.excerpt(file.path, content))
     return SourceFile(file.path, None, reason)
 
 
@@ -141,12 +146,13 @@ def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
-    # Report skipped and unchanged files and return the changed ones; skipped files leave the index.
+    # Report skipped and unchanged files and return the changed ones; skipped files leave the index. The rules were
+    # applied where the files came in.
     progress, changed = Progress(), []
     known = store.digests_and_chunk_counts(repository, [file.path for file in batch])
     for file in batch:
-        if reason := apply_skip_rules(file).reason:
-            progress.skipped.append((file.path, reason))
+        if file.reason:
+            progress.skipped.append((file.path, file.reason))
         elif known.get(file.path, ("", 0))[0] == digest(file.content or ""):
             progress.unchanged += 1
             progress.chunks += known[file.path][1]

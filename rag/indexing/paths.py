@@ -4,7 +4,10 @@
 # same, since clients may open them.
 
 import re
+import unicodedata
 
+# Format characters (Cf) are no control characters: names of files have joiners in some scripts and in emoji.
+CONTROL = {"Cc", "Cs", "Zl", "Zp"}
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -20,7 +23,7 @@ def clean(path: str) -> str:
         raise ValueError("The path must be relative.")
     if any(part in ("", ".", "..") for part in parts):
         raise ValueError("The path may not hold empty parts, `.` or `..`.")
-    if not path.isprintable():
+    if any(unicodedata.category(character) in CONTROL for character in path):
         raise ValueError("The path may not hold control characters.")
     return path
 

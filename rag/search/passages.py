@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lunaos.infra import visible_text
 from rag.search.search import Hit
 
 BYTES_PER_TOKEN = 3  # of UTF-8; a low estimate, since the model refuses a prompt beyond its window
@@ -63,7 +64,7 @@ def _quote_passage(hit: Hit) -> str:
     # The path is untrusted too, so json.dumps quotes it.
     numbered = enumerate(hit.content.split("\n"), hit.start_line)
     lines = [f"{number:>6} | {' '.join(line.splitlines())}" for number, line in numbered]
-    path = " ".join(json.dumps(hit.path, ensure_ascii=False).splitlines())
+    path = visible_text.escape_invisible(json.dumps(hit.path, ensure_ascii=False))
     head = f"[{path}, lines {hit.start_line}-{hit.end_line}]"
     return _break_chat_marks("\n".join([head, *lines]))
 

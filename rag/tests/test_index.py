@@ -1,5 +1,6 @@
 """POST /rag/index."""
 
+import json
 from typing import Any
 
 import pytest
@@ -197,15 +198,58 @@ def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
     [
         ("", "blank"),
         ("p" * 513, "max_length"),
-        ("../up.py", "invalid"),
-        ("/etc/passwd", "invalid"),
-        ("a\0b", "invalid"),
-        ("a\nb", "invalid"),
     ],
 )
-def test_invalid_paths_are_refused(api: Api, alice: Any, path: str, code: str) -> None:
+def test_paths_that_are_missing_or_too_long_are_refused(api: Api, alice: Any, path: str, code: str) -> None:
     assert fields(send(api, alice, ("ok.py", ADD), (path, ADD))) == [("files.1.path", code)]
     assert not File.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("../up.py", "../up.py"),
+        ("/etc/passwd", "/etc/passwd"),
+        ("a\0b", "a\\x00b"),
+        ("a\nb", "a\\nb"),
+        ("a\u2028b", "a\\u2028b"),
+    ],
+)
+def test_another_bad_path_costs_its_file_alone(api: Api, alice: Any, path: str, shown: str) -> None:
+    data = send(api, alice, ("ok.py", ADD), (path, MULTIPLY)).json()["data"]
+    assert data["skipped"] == [{"path": shown, "reason": "bad_path"}]
+    assert [file.path for file in File.objects.all()] == ["ok.py"]
+
+
+def test_format_characters_in_paths_are_kept(api: Api, alice: Any) -> None:
+    path = "src/\N{ZERO WIDTH JOINER}\N{RIGHT-TO-LEFT OVERRIDE}a.py"
+    send(api, alice, (path, ADD))
+    assert File.objects.get().path == path
+
+
+def test_a_notebooks_cells_are_found_by_their_numbers(api: Api, alice: Any) -> None:
+    cells = [{"cell_type": "markdown", "source": "# Churn"}, {"cell_type": "code", "source": ADD, "outputs": []}]
+    send(api, alice, ("nb.ipynb", json.dumps({"cells": cells, "metadata": {}})))
+    assert {(chunk.file.path, chunk.symbol) for chunk in Chunk.objects.all()} == {
+        *(("nb.ipynb", "Cell 1"), ("nb.ipynb", "Cell 2")),
+    }
+
+
+def test_secrets_are_not_indexed_and_leave_the_index(api: Api, alice: Any) -> None:
+    send(api, alice, ("config.py", ADD))
+    key = "-----BEGIN PRIVATE KEY-----\n" + "TUlJRXBBSUJBQUtDQVFFQTd2" * 3 + "\n-----END PRIVATE KEY-----\n"
+    data = send(api, alice, (".env", "TOKEN=x"), ("config.py", key), force=True).json()["data"]
+    assert {each["path"]: each["reason"] for each in data["skipped"]} == {".env": "secret", "config.py": "secret"}
+    assert not File.objects.exists()
+
+
+def test_force_indexes_what_looks_generated_and_nothing_else(api: Api, alice: Any) -> None:
+    files = [("api_pb2.py", ADD), ("a.min.js", MULTIPLY), ("b.png", "\0")]
+    assert [each["reason"] for each in send(api, alice, *files).json()["data"]["skipped"]] == [
+        *("generated", "minified", "binary")
+    ]
+    assert [each["reason"] for each in send(api, alice, *files, force=True).json()["data"]["skipped"]] == ["binary"]
+    assert {file.path for file in File.objects.all()} == {"api_pb2.py", "a.min.js"}
 
 
 def test_a_duplicate_path_is_refused(api: Api, alice: Any) -> None:

@@ -59,7 +59,7 @@ def test_search_by_meaning_and_by_name(api: Api, alice: Any, query: str, path: s
     assert find(api, alice, query, limit=1)[0]["path"] == path
 
 
-@pytest.mark.parametrize("query", ["the", "???", "\u202e", "a & b | !c <-> d:*", "日本語", "%s %(name)s"])
+@pytest.mark.parametrize("query", ["the", "???", "\u202e add", "a & b | !c <-> d:*", "日本語", "%s %(name)s"])
 def test_any_query_is_answered(api: Api, alice: Any, query: str) -> None:
     index(api, alice, *FILES)
     assert len(find(api, alice, query)) == 4

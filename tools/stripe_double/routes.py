@@ -77,8 +77,8 @@ def _subscription_of(invoice: Object) -> str:
 
 def _invoice_payments(stored: list[Object], sent: params_payments.InvoicePaymentList) -> list[Object]:
     stored = listing.filter_objects(stored, _without(sent, "payment"))
-    wanted = sent.payment and sent.payment.payment_intent
-    return [each for each in stored if wanted in (None, each["payment"]["payment_intent"])]
+    payment_intent_id = sent.payment and sent.payment.payment_intent
+    return [each for each in stored if payment_intent_id in (None, each["payment"]["payment_intent"])]
 
 
 def _events(stored: list[Object], sent: params.EventList) -> list[Object]:

@@ -86,8 +86,8 @@ class PricingView(SignInPage):
 
     def form(self, request: Request, status: int = 200, **shown: Any) -> HttpResponse:
         on_sale = [tier.name for tier in plans.list_tiers_on_sale()] if stripe_connection.is_configured() else []
-        asked = get_field(request, "tier") or request.query_params.get("tier")
-        chosen = asked if asked in on_sale else next(iter(on_sale), "")
+        requested_tier = get_field(request, "tier") or request.query_params.get("tier")
+        chosen = requested_tier if requested_tier in on_sale else next(iter(on_sale), "")
         context = {"plans": landing.list_plans(), "on_sale": on_sale, "chosen": chosen, **_typed(request), **shown}
         return render_page("web/pricing.html", context, status)
 

@@ -140,6 +140,15 @@ def test_beat_and_worker_report_by_themselves(database: None, tmp_path: Path, ap
         assert until(lambda: redis.client().exists(HEARTBEAT_KEY) == 1, 20)
 
 
+def test_beat_in_a_worker_reports_and_ends_with_it(database: None, tmp_path: Path, api: Api) -> None:
+    worker = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--concurrency", "2"]
+    with process(worker, tmp_path / "worker.log", LUNAOS_BEAT_SCHEDULE=str(tmp_path / "schedule")):
+        assert until(lambda: api.get("/health").json()["data"]["services"]["beat"]["status"] == "ok", 20)
+    assert (tmp_path / "schedule").exists()
+    redis.client().delete(HEARTBEAT_KEY)
+    assert not until(lambda: redis.client().exists(HEARTBEAT_KEY) == 1, 6)  # a beat would report every 5 s
+
+
 def test_a_beat_that_is_silent_degrades_it(api: Api) -> None:
     def beat() -> tuple[str, str | None]:
         found = api.get("/health").json()["data"]["services"]["beat"]

@@ -1,0 +1,29 @@
+"""Files that hold secrets: what is indexed goes into prompts, and so to the providers of models."""
+
+import re
+
+NAMES = re.compile(
+    r"""
+    \.env.* | .+\.env | [._]netrc | \.npmrc | \.yarnrc | \.pypirc | \.pgpass | \.my\.cnf | \.htpasswd
+    | \.git-credentials | \.dockercfg | id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?
+    | .+\.(?:p12|pfx|jks|keystore|kdbx?|ppk)
+    | .+\.tfstate(?:\.backup)? | .+\.(?:auto\.)?tfvars | kubeconfig | client_secrets?(?:_.+)?\.json
+    | (?:.+[-_])?service[-_]account(?:[-_].+)?\.json | (?:aws_?)?credentials(?:\.json)?
+    | secrets?\.(?:ya?ml|json|toml)
+    | master\.key | \.vault[-_]pass(?:word)?(?:\.txt)?
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+FOLDERS = frozenset({".git", ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".gcloud"})
+# A key's block, as PEM (RFC 7468) or by OpenSSH and PGP: its first line, then its base64. A program that only names the
+# line has no such block.
+PRIVATE_KEY = re.compile(
+    r"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[A-Za-z-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}",
+    re.MULTILINE,
+)
+
+
+def is_secret(path: str, content: str) -> bool:
+    """Return whether a file is a credential by its name or its folder, or holds a private key."""
+    *folders, name = path.split("/")
+    return bool(not FOLDERS.isdisjoint(folders) or NAMES.fullmatch(name) or PRIVATE_KEY.search(content))
