@@ -25,7 +25,10 @@ def require_repository(user: User, repository: str | None) -> None:
 def search_repository(
     *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
 ) -> Grounding | None:
-    """Find passages that match a context, as many as every agent and model has room for."""
+    """Find passages that match a context, as many as every agent and model has room for.
+
+    Raises UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable or EmbeddingsFailed.
+    """
     # The result is None without a repository, and a grounding without sources if nothing matches.
     if repository is None:
         return None

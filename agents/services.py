@@ -148,7 +148,8 @@ def _target_of_model(model: str, own: Keyring) -> Target:
 def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
     """Return the requested target and its fallbacks.
 
-    Raises ProviderNotConfigured, ProviderKeyUnreadable, or SpendLimitReached if the server would pay.
+    Raises ProviderNotConfigured if neither the server nor the user has a key, ProviderKeyUnreadable if the user's own
+    cannot be decrypted, and SpendLimitReached if the server would pay and a daily limit is reached.
     """
     # The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
     targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
@@ -158,7 +159,8 @@ def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target
 def targets_for_run(run: Run) -> list[Target]:
     """Return the targets of a run that started earlier, on the key it started with.
 
-    Raises ProviderKeyNotFound, ProviderKeyUnreadable, ProviderNotConfigured, or UnknownModel if staff disabled it.
+    Raises ProviderKeyNotFound or ProviderKeyUnreadable if the run's own key is gone, ProviderNotConfigured if the
+    server's is, and UnknownModel if staff disabled the model.
     """
     # A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
     own = provider_keys.keyring(run.user_id)

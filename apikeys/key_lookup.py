@@ -24,7 +24,7 @@ _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
-    """Return the key with its owner and record its use, or raise ApiKeyInvalid."""
+    """Return the key with its owner and record its use; record a refusal, too, and raise ApiKeyInvalid."""
     key = _load(value)
     try:
         _require_valid(key)

@@ -84,6 +84,7 @@ def authenticate(raw: str) -> User:
 
 
 def read_expiry(raw: str) -> float:
+    """Return when a token expires, in Unix seconds."""
     return float(_verify(raw)["exp"])
 
 

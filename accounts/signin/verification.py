@@ -23,6 +23,7 @@ def verify(token: str) -> None:
 
 
 def resend(user: User) -> None:
+    """Mail another token, unless the address is confirmed or has reached its mail limit."""
     if user.email_verified_at is None and mail_limits.allow("verification", user.email):
         enqueue.on_commit(tasks.send_verification, str(user.pk))
 

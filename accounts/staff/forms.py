@@ -13,6 +13,7 @@ from accounts.validators import validate_single_line
 
 class LowerCaseEmailForm(ModelForm):
     def clean_email(self) -> str:
+        # Before Django looks for a duplicate.
         return str(self.cleaned_data["email"]).lower()
 
 

@@ -42,8 +42,13 @@ async def read(server: Upstream, key: str = "key") -> tuple[str, str]:
 
 
 async def read_in_turn(server: Upstream, *keys: str) -> list[tuple[str, str]]:
+    found = []
     try:
-        return [await read(server, key) for key in keys]
+        for key in keys:
+            found.append(await read(server, key))
+            # The end of an answer is read in the background; before that its connection cannot be used again.
+            await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        return found
     finally:
         await connections.close_all()
 
