@@ -14,7 +14,7 @@ BOMS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-DECLARATION = re.compile(rb"^[^\n]*?coding[:=][ \t]*([-\w.]+)", re.MULTILINE)  # PEP 263, Emacs, Vim
+DECLARATION = re.compile(rb"^[^\n]{0,200}?coding[:=][ \t]{0,8}([-\w.]{1,40})", re.MULTILINE)  # PEP 263, Emacs, Vim
 DECLARATION_LINES = 2
 # What source files of before UTF-8 are written in. With more to choose from, guesses on a few words are worse.
 LEGACY_ENCODINGS = ["cp1252", "cp1251", "cp932", "euc_jp", "gb18030"]

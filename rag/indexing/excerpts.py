@@ -12,7 +12,7 @@ MAX_DATA_CHARACTERS = 4_000
 MAX_CONFIGURATION_CHARACTERS = 40_000
 LOCK_FILES = re.compile(
     r"""
-    .+\.(?:lock|lockb|lockfile) | go\.sum | package-lock\.json | npm-shrinkwrap\.json | pnpm-lock\.ya?ml
+    .{1,512}\.(?:lock|lockb|lockfile) | go\.sum | package-lock\.json | npm-shrinkwrap\.json | pnpm-lock\.ya?ml
     | packages\.lock\.json | (?:Package|Cartfile)\.resolved | \.terraform\.lock\.hcl
     """,
     re.VERBOSE | re.IGNORECASE,

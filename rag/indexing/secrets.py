@@ -4,11 +4,11 @@ import re
 
 NAMES = re.compile(
     r"""
-    \.env.* | .+\.env | [._]netrc | \.npmrc | \.yarnrc | \.pypirc | \.pgpass | \.my\.cnf | \.htpasswd
+    \.env.{0,512} | .{1,512}\.env | [._]netrc | \.npmrc | \.yarnrc | \.pypirc | \.pgpass | \.my\.cnf | \.htpasswd
     | \.git-credentials | \.dockercfg | id_(?:rsa|dsa|ecdsa|ed25519)(?:_sk)?
-    | .+\.(?:p12|pfx|jks|keystore|kdbx?|ppk)
-    | .+\.tfstate(?:\.backup)? | .+\.(?:auto\.)?tfvars | kubeconfig | client_secrets?(?:_.+)?\.json
-    | (?:.+[-_])?service[-_]account(?:[-_].+)?\.json | (?:aws_?)?credentials(?:\.json)?
+    | .{1,512}\.(?:p12|pfx|jks|keystore|kdbx?|ppk)
+    | .{1,512}\.tfstate(?:\.backup)? | .{1,512}\.(?:auto\.)?tfvars | kubeconfig | client_secrets?(?:_.{1,512})?\.json
+    | (?:.{1,512}[-_])?service[-_]account(?:[-_].{1,512})?\.json | (?:aws_?)?credentials(?:\.json)?
     | secrets?\.(?:ya?ml|json|toml)
     | master\.key | \.vault[-_]pass(?:word)?(?:\.txt)?
     """,
@@ -18,7 +18,8 @@ FOLDERS = frozenset({".git", ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".dock
 # A key's block, as PEM (RFC 7468) or by OpenSSH and PGP: its first line, then its base64. A program that only names the
 # line has no such block.
 PRIVATE_KEY = re.compile(
-    r"^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----\s*\n(?:[A-Za-z-]+: .*\n)*\s*[A-Za-z0-9+/=]{40,}",
+    r"^-----BEGIN (?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----[ \t]{0,8}\r?\n"
+    r"(?:[A-Za-z-]{1,40}: [^\n]{0,200}\n){0,8}\s{0,8}[A-Za-z0-9+/=]{40}",
     re.MULTILINE,
 )
 
