@@ -27,7 +27,8 @@ NAMES = re.compile(
     r"""
     .{1,512}\.pb\.(?:go|cc|h|c|swift) | .{1,512}_pb2(?:_grpc)?\.pyi? | .{1,512}_pb\.(?:js|d\.ts|rb) | .{1,512}\.pb\.dart
     | .{1,512}\.(?:g|freezed|gr|mocks)\.dart | .{1,512}\.designer\.(?:cs|vb) | .{1,512}\.g\.(?:cs|i\.cs)
-    | .{1,512}\.generated\.\w{1,40} | .{1,512}\.gen\.(?:go|ts|rs) | .{1,512}_generated\.(?:go|rs|h) | zz_generated\..{1,512}\.go
+    | .{1,512}\.generated\.\w{1,40} | .{1,512}\.gen\.(?:go|ts|rs) | .{1,512}_generated\.(?:go|rs|h)
+    | zz_generated\..{1,512}\.go
     """,
     re.VERBOSE | re.IGNORECASE,
 )
