@@ -26,7 +26,7 @@ from benchmarks.mix import Mix
 from testing.stack import Stack
 
 EVERY_S, WARM_UP_SHARE = 10.0, 0.25
-WATCHED = (*NODES, *WORKERS, "beat", "postgres", "valkey", "proxy")
+WATCHED = (*NODES, *WORKERS, "postgres", "valkey", "proxy")
 IDLE = {"agent": "code-review", "context": "idly"}
 LONG = json.dumps({"agent": "code-review", "context": "at length"})
 LEAST_BUFFER = 4096  # bytes of a socket

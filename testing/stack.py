@@ -38,7 +38,7 @@ class Stack:
 
     def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
         self.home = Home(folder)
-        self._first = programs or ("web", "worker", "beat")
+        self._first = programs or ("web", "worker")  # whose worker sends the periodic tasks
         self._is_prepared = prepared.bring_to(self.home)
         self.ports = {name: free_port() for name in ("web", "web-2", "proxy")}
         postgres, database_url = servers.postgres(self.home)
