@@ -30,7 +30,7 @@ def decode(raw: bytes) -> str:
             return normalize(raw.decode(marked, errors="replace"))
     finders: tuple[Callable[[bytes], str | None], ...] = (lambda _: "utf-8", _declared, _utf_16, _guessed)
     for find in finders:
-        with suppress(UnicodeDecodeError, LookupError):
+        with suppress(UnicodeError, LookupError):  # the codec `undefined` raises the former
             if encoding := find(raw):
                 return normalize(raw.decode(encoding))
     return normalize(raw.decode("utf-8", errors="replace"))

@@ -1,8 +1,7 @@
 """Jupyter notebooks as text: the cells in their order, without pictures."""
 
+import json
 from typing import Any
-
-import orjson
 
 Json = dict[str, Any]
 MAX_OUTPUT_CHARACTERS = 500  # of a cell: enough to find it by what it printed
@@ -12,22 +11,23 @@ CODE = "code"
 def as_markdown(content: str) -> str | None:
     """Return a notebook (nbformat 3 or 4) as Markdown with a section for each cell; None if it is none."""
     try:
-        notebook = orjson.loads(content)
+        notebook = json.loads(content)  # takes NaN, which Python writes into outputs
         cells = notebook["cells"] if "cells" in notebook else notebook["worksheets"][0]["cells"]
         language = _language(notebook)
-        return "\n\n".join(_section(number, cell, language) for number, cell in enumerate(cells, 1)) + "\n"
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError, AttributeError):
+        text = "\n\n".join(_section(number, cell, language) for number, cell in enumerate(cells, 1)) + "\n"
+        return text.encode(errors="replace").decode()  # an escape may be half of a surrogate pair
+    except (ValueError, RecursionError, KeyError, IndexError, TypeError, AttributeError):
         return None
 
 
 def _language(notebook: Json) -> str:
-    facts = notebook.get("metadata", {})
+    facts = notebook.get("metadata") or {}
     return str(facts.get("language_info", {}).get("name") or facts.get("kernelspec", {}).get("language") or "python")
 
 
 def _section(number: int, cell: Json, language: str) -> str:
     # The heading becomes the symbol of the cell's chunk.
-    text = _text(cell.get("source", cell.get("input", "")))
+    text = _text(cell.get("source", cell.get("input")) or "")
     if cell["cell_type"] != CODE:
         return f"# Cell {number}\n\n{_demote(text)}"
     outputs: list[Any] = cell.get("outputs") or []

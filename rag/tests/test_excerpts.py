@@ -39,6 +39,16 @@ def test_the_language_is_the_notebooks() -> None:
     assert "```julia\n" in excerpts.excerpt("nb.ipynb", notebook(CODE, language="julia"))
 
 
+@pytest.mark.parametrize(
+    "metadata", ['{"x": NaN}', "null", '{"x": "\\ud83d"}'], ids=["NaN", "no metadata", "half of a pair"]
+)
+def test_notebooks_that_jupyter_reads_are_read(metadata: str) -> None:
+    cell = '{"cell_type": "code", "source": "fit() \\ud83d"}'
+    content = f'{{"cells": [{cell}], "metadata": {metadata}}}'
+    text = excerpts.excerpt("nb.ipynb", content)
+    assert text == "# Cell 1\n\n```python\nfit() ?\n```\n"
+
+
 @pytest.mark.parametrize("content", ["no JSON", "[]", "{}", '{"cells": 5}', '{"cells": [5]}', '{"worksheets": []}'])
 def test_what_is_no_notebook_is_data(content: str) -> None:
     assert excerpts.excerpt("nb.ipynb", content) == content
